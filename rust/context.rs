@@ -1,0 +1,416 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Contexts: one per process that has lazy VMAs, from its first one until it exits, or until nobody
+//! can map a folio of its anchor any more.
+//!
+//! # Lifetime
+//!
+//! `mm->anon_vma_lazy` refers to a context until `exit_mmap()` calls [`leave`]; then the family tree
+//! refers to it as long as it has children. The tree is only followed under the family lock, so
+//! what [`leave`] took out of it under that lock for write can be freed at once.
+//!
+//! A context owns one reference on each anchor it holds, an anchor one on the root. An anchor that
+//! somebody else still refers to (KSM, migration) outlives its holder; walks from it find nothing.
+//!
+//! C side: [`include/linux/anon_vma_lazy.h`](srctree/include/linux/anon_vma_lazy.h).
+
+use crate::{
+    family::{
+        self,
+        Forest,
+        Freed,
+        Node, //
+    },
+    helpers, //
+};
+use core::ptr::{
+    addr_of_mut,
+    null_mut,
+    NonNull, //
+};
+use kernel::{
+    bindings,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
+};
+
+/// Contexts that exist.
+pub(crate) static CONTEXTS: Atomic<i64> = Atomic::<i64>::new(0);
+/// Anchors, roots included, that contexts hold.
+pub(crate) static ANCHORS: Atomic<i64> = Atomic::<i64>::new(0);
+/// Families that exist.
+pub(crate) static FAMILIES: Atomic<i64> = Atomic::<i64>::new(0);
+/// Contexts whose address space is gone.
+pub(crate) static DEAD: Atomic<i64> = Atomic::<i64>::new(0);
+/// Forks of a process with a context.
+pub(crate) static FORKS: Atomic<i64> = Atomic::<i64>::new(0);
+/// Anchors that a dead context handed to its only child.
+pub(crate) static DONATED: Atomic<i64> = Atomic::<i64>::new(0);
+/// Forks that borrowed an anchor.
+pub(crate) static BORROWED: Atomic<i64> = Atomic::<i64>::new(0);
+
+/// What there is of a process.
+///
+/// # Locking
+///
+/// `lazy` as its C documentation says; `node` by the family lock.
+#[repr(C)]
+pub(crate) struct Context {
+    lazy: bindings::anon_vma_lazy,
+    node: Node<Ctx, Anchor>,
+}
+
+/// A context.
+///
+/// # Invariants
+///
+/// Points to a [`Context`] that is not freed, as long as who has the handle holds the family lock,
+/// or has taken it out of the family.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ctx(NonNull<Context>);
+
+/// A lazy anon_vma.
+///
+/// # Invariants
+///
+/// Points to a lazy `struct anon_vma` that a context holds, or held until it was taken out of the
+/// family by who has the handle.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Anchor(NonNull<bindings::anon_vma>);
+
+impl Ctx {
+    /// The context that the kernel knows as `lazy`.
+    ///
+    /// # Safety
+    ///
+    /// `lazy` must come from [`Ctx::as_ptr`], and the type invariants must hold for the handle.
+    pub(crate) unsafe fn from_ptr(lazy: *mut bindings::anon_vma_lazy) -> Self {
+        // INVARIANT: By the safety requirements.
+        // SAFETY: `lazy` is the first field of a `Context`, thus not null.
+        Self(unsafe { NonNull::new_unchecked(lazy.cast()) })
+    }
+
+    /// The context as the kernel knows it.
+    pub(crate) fn as_ptr(self) -> *mut bindings::anon_vma_lazy {
+        self.0.as_ptr().cast()
+    }
+
+    fn alloc() -> Option<Self> {
+        // SAFETY: The cache exists as long as the module is initialised.
+        let ptr = NonNull::new(unsafe { helpers::avl_ctx_alloc() }.cast::<Context>())?;
+        CONTEXTS.add(1, Relaxed);
+        // INVARIANT: `ptr` was just allocated.
+        Some(Self(ptr))
+    }
+
+    /// Sets all fields.
+    ///
+    /// # Safety
+    ///
+    /// The context must be visible to nobody else; `mm` is the address space it is for.
+    unsafe fn init(self, anchor: Anchor, mm: *mut bindings::mm_struct) {
+        let ptr = self.0.as_ptr();
+        // SAFETY: `ptr` is valid for writes of a `Context` and exclusively ours; the list head is
+        // initialised in place, as it refers to itself.
+        unsafe {
+            addr_of_mut!((*ptr).lazy.anchor).write(anchor.as_ptr());
+            addr_of_mut!((*ptr).lazy.mm).write(mm);
+            addr_of_mut!((*ptr).node).write(Node::new());
+            bindings::INIT_LIST_HEAD(addr_of_mut!((*ptr).lazy.detached));
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Nobody may refer to the context any more.
+    unsafe fn free(self) {
+        // SAFETY: It came from the same cache, and by the safety requirements this is its end.
+        unsafe { helpers::avl_ctx_free(self.0.as_ptr().cast()) };
+        CONTEXTS.add(-1, Relaxed);
+    }
+}
+
+impl Anchor {
+    fn alloc(root: Option<Anchor>) -> Option<Self> {
+        let root = root.map_or(null_mut(), Anchor::as_ptr);
+        // SAFETY: `root` is null or an anon_vma that the caller keeps alive.
+        let ptr = NonNull::new(unsafe { bindings::anon_vma_lazy_alloc(root) })?;
+        ANCHORS.add(1, Relaxed);
+        // INVARIANT: `ptr` is lazy, and in no family yet.
+        Some(Self(ptr))
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut bindings::anon_vma {
+        self.0.as_ptr()
+    }
+
+    /// The root of the family.
+    fn root(self) -> Self {
+        // SAFETY: By the type invariants the anon_vma is there, and its `root`, which never changes
+        // after its allocation, is there as long: the anon_vma has a reference on it.
+        Self(unsafe { NonNull::new_unchecked((*self.as_ptr()).root) })
+    }
+
+    fn get(self) {
+        // SAFETY: By the type invariants the anon_vma has a reference.
+        unsafe { helpers::avl_anon_vma_get(self.as_ptr()) };
+    }
+
+    /// Drops a reference.
+    ///
+    /// # Safety
+    ///
+    /// The caller must own it, and hold no rmap lock.
+    unsafe fn put(self) {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::anon_vma_lazy_put(self.as_ptr()) };
+    }
+
+    /// Drops the reference of the holder that is gone.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Anchor::put`].
+    unsafe fn release(self) {
+        ANCHORS.add(-1, Relaxed);
+        if self.root() == self {
+            FAMILIES.add(-1, Relaxed);
+        }
+        // SAFETY: By the safety requirements.
+        unsafe { self.put() };
+    }
+
+    fn rwsem(self) -> *mut bindings::rw_semaphore {
+        // SAFETY: By the type invariants the pointer is valid; this only computes an address.
+        unsafe { addr_of_mut!((*self.as_ptr()).rwsem) }
+    }
+}
+
+/// Where the links are: in the context, and in the fields of `struct anon_vma` that lazy ones do not
+/// use otherwise.
+///
+/// # Invariants
+///
+/// Exists only while the family lock is held, or for contexts and anchors that nobody else sees.
+pub(crate) struct Links(());
+
+impl Forest for Links {
+    type Ctx = Ctx;
+    type Anchor = Anchor;
+
+    fn node(&self, ctx: Ctx) -> &Node<Ctx, Anchor> {
+        // SAFETY: By the type invariants of `Ctx` the context is there. All that writes to the
+        // cells holds the family lock for write, all that reads them for read: no data race.
+        unsafe { &(*ctx.0.as_ptr()).node }
+    }
+
+    fn anchor(&self, ctx: Ctx) -> Anchor {
+        // INVARIANT: The anchor that a context in the family uses is held, by it or an ancestor.
+        // SAFETY: The context is there by its type invariants; `anchor` is not null and never
+        // changes.
+        Anchor(unsafe { NonNull::new_unchecked((*ctx.as_ptr()).anchor) })
+    }
+
+    fn holder(&self, anchor: Anchor) -> Option<Ctx> {
+        // SAFETY: By the type invariants the anon_vma is there and lazy, which makes `lazy` the
+        // active field; it is protected by the family lock.
+        let lazy = unsafe { (*anchor.as_ptr()).__bindgen_anon_1.lazy };
+        // INVARIANT: A holder is in the family.
+        NonNull::new(lazy.cast()).map(Ctx)
+    }
+
+    fn set_holder(&self, anchor: Anchor, ctx: Option<Ctx>) {
+        // SAFETY: As above, with the family lock held for write.
+        unsafe { (*anchor.as_ptr()).__bindgen_anon_1.lazy = ctx.map_or(null_mut(), Ctx::as_ptr) };
+    }
+
+    fn next_anchor(&self, anchor: Anchor) -> Option<Anchor> {
+        // SAFETY: As in `holder`, for `lazy_next`.
+        let next = unsafe { (*anchor.as_ptr()).__bindgen_anon_2.lazy_next };
+        // INVARIANT: The anchors in a list have the same holder.
+        NonNull::new(next).map(Anchor)
+    }
+
+    fn set_next_anchor(&self, anchor: Anchor, next: Option<Anchor>) {
+        let next = next.map_or(null_mut(), Anchor::as_ptr);
+        // SAFETY: As in `set_holder`, for `lazy_next`.
+        unsafe { (*anchor.as_ptr()).__bindgen_anon_2.lazy_next = next };
+    }
+}
+
+impl Links {
+    /// # Safety
+    ///
+    /// The type invariants must hold until the value is dropped.
+    pub(crate) unsafe fn new() -> Self {
+        // INVARIANT: By the safety requirements.
+        Self(())
+    }
+}
+
+/// The family lock, held for write, with a reference on the root that it is in.
+struct Family {
+    root: Anchor,
+    links: Links,
+}
+
+impl Family {
+    /// Context: may sleep; neither this lock nor a member lock held.
+    fn lock(root: Anchor) -> Self {
+        root.get();
+        // SAFETY: The reference keeps the rwsem alive until `drop()`.
+        unsafe { bindings::down_write(root.rwsem()) };
+        Self {
+            root,
+            // INVARIANT: Dropped with the lock.
+            links: Links(()),
+        }
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        // SAFETY: Locked by `lock()`, which took the reference as well; it is dropped after the
+        // lock, because the last one locks the root again.
+        unsafe {
+            bindings::up_write(self.root.rwsem());
+            self.root.put();
+        }
+    }
+}
+
+/// Frees what [`family::leave`] took out.
+///
+/// # Safety
+///
+/// The family lock must not be held, and all of it must be out of the family.
+unsafe fn release(mut freed: Freed<Ctx, Anchor>) {
+    // INVARIANT: Nobody else sees what is in `freed`.
+    let links = Links(());
+
+    while let Some(anchor) = freed.pop_anchor(&links) {
+        // SAFETY: Its holder, which is gone, owned this reference.
+        unsafe { anchor.release() };
+    }
+    while let Some(ctx) = freed.pop_ctx(&links) {
+        // SAFETY: By the safety requirements.
+        unsafe { ctx.free() };
+    }
+}
+
+/// Makes the context of an mm that has none, in a family of its own.
+///
+/// # Safety
+///
+/// `mm` must be valid.
+pub(crate) unsafe extern "C" fn create(mm: *mut bindings::mm_struct) -> *mut bindings::anon_vma_lazy {
+    let Some(ctx) = Ctx::alloc() else {
+        return null_mut();
+    };
+    let root = Anchor::alloc(None);
+    let anchor = root.and_then(|root| Anchor::alloc(Some(root)));
+    let (Some(root), Some(anchor)) = (root, anchor) else {
+        ANCHORS.add(-i64::from(root.is_some()), Relaxed);
+        // SAFETY: Nobody else has seen either.
+        unsafe {
+            if let Some(root) = root {
+                root.put();
+            }
+            ctx.free();
+        }
+        return null_mut();
+    };
+
+    FAMILIES.add(1, Relaxed);
+    // SAFETY: Nobody else sees the context.
+    unsafe { ctx.init(anchor, mm) };
+    // INVARIANT: Nobody else sees the context and the anchors.
+    family::found(&Links(()), ctx, root);
+    ctx.as_ptr()
+}
+
+/// Undoes [`create`] for a context that nobody has seen.
+///
+/// # Safety
+///
+/// `lazy` must come from [`create`].
+pub(crate) unsafe extern "C" fn destroy(lazy: *mut bindings::anon_vma_lazy) {
+    // INVARIANT: Nobody else sees the context and its anchors.
+    let links = Links(());
+    // SAFETY: It comes from `create`.
+    let freed = family::leave(&links, unsafe { Ctx::from_ptr(lazy) });
+    // SAFETY: A family of one has no children: all of it is taken out, and no lock is held.
+    unsafe { release(freed) };
+}
+
+/// Makes the context of a child and links it below its parent's.
+///
+/// # Context
+///
+/// Both mmap_locks held for write, so that the parent's context stays; may sleep.
+///
+/// # Safety
+///
+/// `mm` must be valid and without a context, `parent` the context of the mm being copied.
+pub(crate) unsafe extern "C" fn fork(
+    mm: *mut bindings::mm_struct,
+    parent: *mut bindings::anon_vma_lazy,
+) -> *mut bindings::anon_vma_lazy {
+    // SAFETY: `mm->anon_vma_lazy` of a living address space.
+    let parent = unsafe { Ctx::from_ptr(parent) };
+    // INVARIANT: An anchor that is in use does not go away.
+    // SAFETY: `parent` is there, and its anchor never changes.
+    let root = Anchor(unsafe { NonNull::new_unchecked((*parent.as_ptr()).anchor) }).root();
+
+    let Some(ctx) = Ctx::alloc() else {
+        return null_mut();
+    };
+    let Some(own) = Anchor::alloc(Some(root)) else {
+        // SAFETY: Nobody else has seen it.
+        unsafe { ctx.free() };
+        return null_mut();
+    };
+
+    let family = Family::lock(root);
+    let borrowed = family::borrow(&family.links, parent);
+    // SAFETY: Nobody else sees the context before it is linked.
+    unsafe { ctx.init(borrowed.unwrap_or(own), mm) };
+    family::join(&family.links, parent, ctx);
+    drop(family);
+
+    FORKS.add(1, Relaxed);
+    if borrowed.is_some() {
+        BORROWED.add(1, Relaxed);
+        // SAFETY: It has the reference of its allocation, and the lock is dropped.
+        unsafe { own.release() };
+    }
+    ctx.as_ptr()
+}
+
+/// Takes a context out of its family, or leaves it there dead if it has several children.
+///
+/// # Context
+///
+/// The address space is severed and its VMAs are unlinked; no rmap lock held; may sleep.
+///
+/// # Safety
+///
+/// `lazy` must be the context of an address space that forgets it now.
+pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
+    // SAFETY: By the safety requirements it is there until it is taken out below.
+    let ctx = unsafe { Ctx::from_ptr(lazy) };
+    // INVARIANT: An anchor that is in use does not go away.
+    // SAFETY: The context is there, and its anchor never changes.
+    let root = Anchor(unsafe { NonNull::new_unchecked((*lazy).anchor) }).root();
+
+    let family = Family::lock(root);
+    let freed = family::leave(&family.links, ctx);
+    drop(family);
+
+    DONATED.add(freed.donated as i64, Relaxed);
+    DEAD.add(1 - freed.contexts as i64, Relaxed);
+    // SAFETY: The family lock is dropped.
+    unsafe { release(freed) };
+}

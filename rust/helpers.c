@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the Rust part cannot do without C: module parameters that can be written
+ * at run time, debugfs files that pin the module while they are open, and
+ * inline functions of the kernel. For page tables see pagetable.c.
+ */
+
+#include <linux/anon_vma_lazy.h>
+#include <linux/debugfs.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "helpers.h"
+
+module_param_named(enabled, anon_vma_lazy_enabled, bool, 0644);
+MODULE_PARM_DESC(enabled, "Let unfaulted VMAs become lazy (default: Y)");
+
+module_param_named_unsafe(hide_address, anon_vma_lazy_hide_address, ulong, 0600);
+MODULE_PARM_DESC(hide_address,
+		 "Break the look-up, for tests: overlook VMAs that cover this address");
+
+static struct kmem_cache *ctx_cache;
+static struct dentry *debugfs_dir;
+
+DEFINE_SHOW_ATTRIBUTE(anon_vma_lazy_stats);
+
+static int anon_vma_lazy_verify_open(struct inode *inode, struct file *file)
+{
+	/* Large enough that seq_file never calls the function twice. */
+	return single_open_size(file, anon_vma_lazy_verify_show, NULL, SZ_16K);
+}
+
+static const struct file_operations anon_vma_lazy_verify_fops = {
+	.owner = THIS_MODULE,
+	.open = anon_vma_lazy_verify_open,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+/* A question: "PID ADDRESS" or "pfn N". Returns an error or 0. */
+static int rmap_walk_ask(char *question, char *answer, size_t size)
+{
+	char *second = strim(question);
+	char *first = strsep(&second, " \t");
+	unsigned long number;
+	pid_t pid = 0;
+
+	second = second ? skip_spaces(second) : "";
+	if ((strcmp(first, "pfn") && kstrtoint(first, 10, &pid)) ||
+	    kstrtoul(second, 0, &number)) {
+		strscpy(answer, "error: write \"PID ADDRESS\" or \"pfn N\"\n", size);
+		return -EINVAL;
+	}
+	if (!strcmp(first, "pfn"))
+		return anon_vma_lazy_walk_pfn(number, answer, size);
+	return anon_vma_lazy_walk_address(pid, number, answer, size);
+}
+
+static ssize_t rmap_walk_write(struct file *file, const char __user *ubuf,
+			       size_t size, loff_t *ppos)
+{
+	char *buf = simple_transaction_get(file, ubuf, size);
+	char *question;
+	int err;
+
+	if (IS_ERR(buf))
+		return PTR_ERR(buf);
+	question = kstrdup(buf, GFP_KERNEL);
+	if (!question)
+		return -ENOMEM;
+	err = strlen(question) == size ?
+		rmap_walk_ask(question, buf, SIMPLE_TRANSACTION_LIMIT) : -EINVAL;
+	kfree(question);
+	simple_transaction_set(file, strnlen(buf, SIMPLE_TRANSACTION_LIMIT - 1));
+	return err ?: size;
+}
+
+static const struct file_operations rmap_walk_fops = {
+	.owner = THIS_MODULE,
+	.write = rmap_walk_write,
+	.read = simple_transaction_read,
+	.release = simple_transaction_release,
+	.llseek = default_llseek,
+};
+
+/**
+ * avl_init() - Make the slab cache and the debugfs files
+ * @ctx_size: Bytes of a context.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int avl_init(unsigned int ctx_size)
+{
+	ctx_cache = kmem_cache_create("anon_vma_lazy", ctx_size, 0,
+				      SLAB_ACCOUNT, NULL);
+	if (!ctx_cache)
+		return -ENOMEM;
+	debugfs_dir = debugfs_create_dir("anon_vma_lazy", NULL);
+	debugfs_create_file("stats", 0400, debugfs_dir, NULL,
+			    &anon_vma_lazy_stats_fops);
+	debugfs_create_file("verify", 0400, debugfs_dir, NULL,
+			    &anon_vma_lazy_verify_fops);
+	debugfs_create_file("rmap_walk", 0600, debugfs_dir, NULL,
+			    &rmap_walk_fops);
+	return 0;
+}
+
+/** avl_exit() - Undo avl_init() */
+void avl_exit(void)
+{
+	debugfs_remove(debugfs_dir);
+	kmem_cache_destroy(ctx_cache);
+}
+
+/** avl_ctx_alloc() - Allocate a context; NULL if out of memory */
+void *avl_ctx_alloc(void)
+{
+	return kmem_cache_alloc(ctx_cache, GFP_KERNEL);
+}
+
+/** avl_ctx_free() - Free a context */
+void avl_ctx_free(void *ctx)
+{
+	kmem_cache_free(ctx_cache, ctx);
+}
+
+/** avl_anon_vma_get() - get_anon_vma(), which is private to mm */
+void avl_anon_vma_get(struct anon_vma *anon_vma)
+{
+	atomic_inc(&anon_vma->refcount);
+}
+
+/** avl_list_del_init() - list_del_init() */
+void avl_list_del_init(struct list_head *entry)
+{
+	list_del_init(entry);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _ANON_VMA_LAZY_HELPERS_H
+#define _ANON_VMA_LAZY_HELPERS_H
+/* Between Rust and C: see helpers.rs for the other side. */
+
+#include <linux/types.h>
+
+struct anon_vma;
+struct folio;
+struct list_head;
+struct mm_struct;
+struct seq_file;
+struct vm_area_struct;
+
+/* Defined in Rust. */
+extern bool anon_vma_lazy_enabled;
+extern unsigned long anon_vma_lazy_hide_address;
+int anon_vma_lazy_stats_show(struct seq_file *m, void *unused);
+int anon_vma_lazy_verify_show(struct seq_file *m, void *unused);
+int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *answer,
+			       size_t size);
+int anon_vma_lazy_walk_pfn(unsigned long pfn, char *answer, size_t size);
+
+/* Defined in helpers.c. */
+int avl_init(unsigned int ctx_size);
+void avl_exit(void);
+void *avl_ctx_alloc(void);
+void avl_ctx_free(void *ctx);
+void avl_anon_vma_get(struct anon_vma *anon_vma);
+void avl_list_del_init(struct list_head *entry);
+
+/* Defined in pagetable.c. */
+bool avl_killed(void);
+unsigned int avl_pids(pid_t *pids, unsigned int max);
+struct mm_struct *avl_get_mm(pid_t pid);
+pid_t avl_mm_owner(struct mm_struct *mm, char *comm);
+struct folio *avl_get_pfn(unsigned long pfn);
+unsigned long avl_entry(struct mm_struct *mm, unsigned long address,
+			unsigned int *kind, struct folio **folio,
+			unsigned long *index);
+unsigned int avl_kind(struct mm_struct *mm, unsigned long address,
+		      struct folio *folio);
+void avl_folio_lock(struct folio *folio);
+void avl_folio_unlock(struct folio *folio);
+void avl_folio_put(struct folio *folio);
+unsigned int avl_folio_flags(struct folio *folio);
+unsigned int avl_folio_order(struct folio *folio);
+unsigned long avl_folio_index(struct folio *folio);
+int avl_folio_mapcount(struct folio *folio);
+struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
+					struct vm_area_struct *vma);
+void avl_anon_vma_put(struct anon_vma *anon_vma);
+
+#endif /* _ANON_VMA_LAZY_HELPERS_H */

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the kernel offers as macros and inline functions only: `helpers.c` and `pagetable.c`.
+
+use kernel::{
+    bindings,
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_void, //
+    }, //
+};
+
+/// What a page table says of an address, see `enum avl_kind` in `pagetable.c`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing, or nothing anonymous.
+    None,
+    /// A mapped page.
+    Present,
+    /// A migration entry.
+    Migration,
+    /// A swap entry with a folio in the swap cache.
+    Swap,
+    /// A poisoned page.
+    HwPoison,
+}
+
+impl Kind {
+    /// From the number that C uses.
+    pub(crate) fn from_raw(kind: c_uint) -> Self {
+        match kind {
+            1 => Self::Present,
+            2 => Self::Migration,
+            3 => Self::Swap,
+            4 => Self::HwPoison,
+            _ => Self::None,
+        }
+    }
+
+    /// The word for it in the read-backs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Present => "present",
+            Self::Migration => "migration",
+            Self::Swap => "swap",
+            Self::HwPoison => "hwpoison",
+        }
+    }
+}
+
+extern "C" {
+    pub(crate) fn avl_init(ctx_size: c_uint) -> c_int;
+    pub(crate) fn avl_exit();
+    pub(crate) fn avl_ctx_alloc() -> *mut c_void;
+    pub(crate) fn avl_ctx_free(ctx: *mut c_void);
+    pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
+    pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
+    pub(crate) fn avl_killed() -> bool;
+    pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;
+    pub(crate) fn avl_get_mm(pid: c_int) -> *mut bindings::mm_struct;
+    pub(crate) fn avl_mm_owner(mm: *mut bindings::mm_struct, comm: *mut c_char) -> c_int;
+    pub(crate) fn avl_get_pfn(pfn: usize) -> *mut bindings::folio;
+    pub(crate) fn avl_entry(
+        mm: *mut bindings::mm_struct,
+        address: usize,
+        kind: *mut c_uint,
+        folio: *mut *mut bindings::folio,
+        index: *mut usize,
+    ) -> usize;
+    pub(crate) fn avl_kind(
+        mm: *mut bindings::mm_struct,
+        address: usize,
+        folio: *mut bindings::folio,
+    ) -> c_uint;
+    pub(crate) fn avl_folio_lock(folio: *mut bindings::folio);
+    pub(crate) fn avl_folio_unlock(folio: *mut bindings::folio);
+    pub(crate) fn avl_folio_put(folio: *mut bindings::folio);
+    pub(crate) fn avl_folio_flags(folio: *mut bindings::folio) -> c_uint;
+    pub(crate) fn avl_folio_order(folio: *mut bindings::folio) -> c_uint;
+    pub(crate) fn avl_folio_index(folio: *mut bindings::folio) -> usize;
+    pub(crate) fn avl_folio_mapcount(folio: *mut bindings::folio) -> c_int;
+    pub(crate) fn avl_folio_pin_anon_vma(
+        folio: *mut bindings::folio,
+        vma: *mut bindings::vm_area_struct,
+    ) -> *mut bindings::anon_vma;
+    pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
+}
+
+/// The folio is anonymous: flag of `avl_folio_flags()`.
+pub(crate) const FOLIO_ANON: c_uint = 1;
+/// The folio is a KSM folio.
+pub(crate) const FOLIO_KSM: c_uint = 2;
+/// The anon_vma of the folio, which is mapped, is lazy.
+pub(crate) const FOLIO_LAZY: c_uint = 4;
+
+/// Locks a member for read, inside the family lock. Returns whether it was tried in vain.
+///
+/// # Safety
+///
+/// `anchor` must be valid until the lock is dropped.
+pub(crate) unsafe fn lock_member_read(anchor: *mut bindings::anon_vma, try_lock: bool) -> bool {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        let sem = core::ptr::addr_of_mut!((*anchor).rwsem);
+        if bindings::down_read_trylock(sem) != 0 {
+            return false;
+        }
+        if try_lock {
+            return true;
+        }
+        #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
+        bindings::down_read_nested(sem, bindings::SINGLE_DEPTH_NESTING as c_int);
+        #[cfg(not(CONFIG_DEBUG_LOCK_ALLOC))]
+        bindings::down_read(sem);
+    }
+    false
+}
+
+/// Locks a member for write.
+///
+/// # Safety
+///
+/// As for [`lock_member_read`].
+pub(crate) unsafe fn lock_member_write(anchor: *mut bindings::anon_vma) {
+    // SAFETY: By the safety requirements.
+    unsafe {
+        let sem = core::ptr::addr_of_mut!((*anchor).rwsem);
+        #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
+        bindings::down_write_nested(sem, bindings::SINGLE_DEPTH_NESTING as c_int);
+        #[cfg(not(CONFIG_DEBUG_LOCK_ALLOC))]
+        bindings::down_write(sem);
+    }
+}

@@ -1,0 +1,535 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The oracle: what the page tables say against what an rmap walk visits.
+//!
+//! It reads every page table (`pagetable.c`) and asks `rmap_walk()`, as reclaim and migration do,
+//! about each anonymous folio it finds. It shares nothing with the look-up.
+//!
+//! # Why a miss is a miss
+//!
+//! The mmap_lock is held for read, so no fork, `mremap()` or new `munmap()` changes the address
+//! space, and the folio is locked: entries for it can go away (`MADV_DONTNEED`, the end of a
+//! `munmap()`), but none can appear. An entry that is there before and after the walk was there all
+//! along. A migration entry whose folio we hold locked has been forgotten by the migration, which
+//! holds that lock until it has replaced all of them.
+
+use crate::helpers::{
+    self as h,
+    Kind, //
+};
+use core::{
+    ffi::CStr,
+    fmt::Write,
+    ptr::{
+        addr_of_mut,
+        null_mut, //
+    }, //
+};
+use kernel::{
+    bindings,
+    error::code::*,
+    ffi::{
+        c_char,
+        c_int,
+        c_uint,
+        c_void, //
+    },
+    page::PAGE_SHIFT,
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    str::Formatter, //
+};
+
+/// Misses that are described; the others are only counted.
+const SHOWN: u64 = 16;
+const COMM_LEN: usize = bindings::TASK_COMM_LEN as usize;
+
+/// An address space that does not go away.
+struct Mm(*mut bindings::mm_struct);
+
+impl Mm {
+    fn of(pid: c_int) -> Option<Self> {
+        // SAFETY: No requirements.
+        let mm = unsafe { h::avl_get_mm(pid) };
+        (!mm.is_null()).then_some(Self(mm))
+    }
+
+    /// Calls `f` with the mmap_lock held for read.
+    fn locked<R>(&self, f: impl FnOnce(*mut bindings::mm_struct) -> R) -> R {
+        // SAFETY: We have a reference on the address space.
+        unsafe { bindings::mmap_read_lock(self.0) };
+        let result = f(self.0);
+        // SAFETY: Locked above.
+        unsafe { bindings::mmap_read_unlock(self.0) };
+        result
+    }
+}
+
+impl Drop for Mm {
+    fn drop(&mut self) {
+        // SAFETY: `avl_get_mm` gave us the reference.
+        unsafe { bindings::mmput(self.0) };
+    }
+}
+
+/// A referenced folio.
+struct Folio(*mut bindings::folio);
+
+impl Folio {
+    /// Calls `f` with the folio locked.
+    fn locked<R>(&self, f: impl FnOnce(*mut bindings::folio) -> R) -> R {
+        // SAFETY: We have a reference on the folio.
+        unsafe { h::avl_folio_lock(self.0) };
+        let result = f(self.0);
+        // SAFETY: Locked above.
+        unsafe { h::avl_folio_unlock(self.0) };
+        result
+    }
+}
+
+impl Drop for Folio {
+    fn drop(&mut self) {
+        // SAFETY: Who made `self` gave us the reference.
+        unsafe { h::avl_folio_put(self.0) };
+    }
+}
+
+/// What a page table says of one address.
+struct Entry {
+    kind: Kind,
+    folio: Option<Folio>,
+    /// Number of the page in the folio.
+    index: usize,
+    /// The next address worth a look.
+    next: usize,
+}
+
+/// # Safety
+///
+/// `mm` must be valid and its mmap_lock held.
+unsafe fn entry(mm: *mut bindings::mm_struct, address: usize) -> Entry {
+    let (mut kind, mut folio, mut index) = (0, null_mut(), 0);
+    // SAFETY: By the safety requirements; the others are our own variables.
+    let next = unsafe { h::avl_entry(mm, address, &mut kind, &mut folio, &mut index) };
+    Entry {
+        kind: Kind::from_raw(kind),
+        folio: (!folio.is_null()).then_some(Folio(folio)),
+        index,
+        next,
+    }
+}
+
+/// Calls `each` for each VMA that an rmap walk of a folio visits, with the address it computes.
+///
+/// # Safety
+///
+/// `folio` must be locked and anonymous; mapped, or its anon_vma pinned.
+unsafe fn walk<F: FnMut(*mut bindings::vm_area_struct, usize)>(
+    folio: *mut bindings::folio,
+    mut each: F,
+) {
+    unsafe extern "C" fn one<F: FnMut(*mut bindings::vm_area_struct, usize)>(
+        _folio: *mut bindings::folio,
+        vma: *mut bindings::vm_area_struct,
+        address: usize,
+        each: *mut c_void,
+    ) -> bool {
+        // SAFETY: `arg` below is exclusively borrowed for the time of the walk.
+        (unsafe { &mut *each.cast::<F>() })(vma, address);
+        true
+    }
+
+    let mut control = bindings::rmap_walk_control {
+        rmap_one: Some(one::<F>),
+        arg: addr_of_mut!(each).cast(),
+        ..Default::default()
+    };
+    // SAFETY: By the safety requirements; `one` has the signature of the callback.
+    unsafe { bindings::rmap_walk(folio, &mut control) };
+}
+
+/// The name of a process.
+struct Owner {
+    pid: c_int,
+    comm: [u8; COMM_LEN],
+}
+
+impl Owner {
+    /// # Safety
+    ///
+    /// `mm` must be valid.
+    unsafe fn of(mm: *mut bindings::mm_struct) -> Self {
+        let mut comm = [0; COMM_LEN];
+        // SAFETY: By the safety requirements, and `comm` is as long as asked for.
+        let pid = unsafe { h::avl_mm_owner(mm, comm.as_mut_ptr().cast::<c_char>()) };
+        Self { pid, comm }
+    }
+
+    fn comm(&self) -> &str {
+        CStr::from_bytes_until_nul(&self.comm)
+            .ok()
+            .and_then(|comm| comm.to_str().ok())
+            .unwrap_or("?")
+    }
+}
+
+/// The result of a verification.
+#[derive(Default)]
+struct Tally {
+    processes: u64,
+    present: u64,
+    ksm: u64,
+    migration: u64,
+    swap: u64,
+    hwpoison: u64,
+    missed: u64,
+    ksm_missed: u64,
+    surplus: u64,
+}
+
+/// Checks one entry.
+///
+/// # Safety
+///
+/// The mmap_lock of `vma->vm_mm` must be held, and `entry` be of `address` in `vma`.
+unsafe fn check(
+    m: &SeqFile,
+    tally: &mut Tally,
+    vma: *mut bindings::vm_area_struct,
+    address: usize,
+    entry: Entry,
+) {
+    let Some(folio) = entry.folio else {
+        tally.hwpoison += u64::from(entry.kind == Kind::HwPoison);
+        return;
+    };
+    // SAFETY: The VMA is valid.
+    let mm = unsafe { (*vma).vm_mm };
+
+    let missed = folio.locked(|folio| {
+        // SAFETY: The folio is locked and referenced, the mmap_lock is held.
+        let kind = |()| Kind::from_raw(unsafe { h::avl_kind(mm, address, folio) });
+        // SAFETY: As above.
+        let flags = unsafe { h::avl_folio_flags(folio) };
+        let ksm = flags & h::FOLIO_KSM != 0;
+        let mut pinned = null_mut();
+
+        match kind(()) {
+            // It was a migration entry, and the migration is over: done well.
+            Kind::Present if flags & h::FOLIO_ANON != 0 => {}
+            Kind::Migration => {
+                tally.migration += 1;
+                return true;
+            }
+            Kind::Swap if flags & (h::FOLIO_ANON | h::FOLIO_KSM) == h::FOLIO_ANON => {
+                // SAFETY: The folio is locked, the VMA has an entry for it.
+                pinned = unsafe { h::avl_folio_pin_anon_vma(folio, vma) };
+                if pinned.is_null() {
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+
+        let (mut visits, mut found) = (0, false);
+        let mut look = || {
+            visits = 0;
+            // SAFETY: Locked and anonymous; mapped, or pinned above.
+            unsafe {
+                walk(folio, |visited, at| {
+                    visits += 1;
+                    // The walk computes the first address in the VMA; ours is as far from it as the
+                    // pages are apart.
+                    let range = &(*visited).__bindgen_anon_1.__bindgen_anon_1;
+                    let pgoff = (u64::from((*visited).__vm_anon_pgoff_hi) << 32)
+                        | u64::from((*visited).__vm_anon_pgoff_lo);
+                    let page = (h::avl_folio_index(folio) + entry.index) as u64;
+                    let expected = if ksm {
+                        at
+                    } else {
+                        (range.vm_start as u64)
+                            .wrapping_add(page.wrapping_sub(pgoff) << PAGE_SHIFT)
+                            as usize
+                    };
+                    found |= (*visited).vm_mm == mm
+                        && expected == address
+                        && (range.vm_start..range.vm_end).contains(&address);
+                });
+            }
+        };
+        look();
+        if !pinned.is_null() {
+            // SAFETY: Pinned above; no rmap lock is held.
+            unsafe { h::avl_anon_vma_put(pinned) };
+            tally.swap += 1;
+        } else if ksm {
+            tally.ksm += 1;
+        } else {
+            tally.present += 1;
+            tally.migration += u64::from(entry.kind == Kind::Migration);
+            // SAFETY: Locked.
+            let (order, mapped) =
+                unsafe { (h::avl_folio_order(folio), h::avl_folio_mapcount(folio)) };
+            if order == 0 {
+                tally.surplus += (visits as u64).saturating_sub(mapped as u64);
+            }
+        }
+        !found && kind(()) != Kind::None
+            && {
+                // ksmd forgets a page for a moment while it goes from tree to tree.
+                tally.ksm_missed += u64::from(ksm);
+                !ksm
+            }
+    });
+
+    if missed {
+        tally.missed += 1;
+        if tally.missed <= SHOWN {
+            // SAFETY: The VMA, thus its address space, is valid.
+            let owner = unsafe { Owner::of(mm) };
+            seq_print!(
+                m,
+                "miss pid {} comm {} address {:#x} entry {}\n",
+                owner.pid,
+                owner.comm(),
+                address,
+                entry.kind.name()
+            );
+        }
+    }
+}
+
+/// Checks all entries of a process.
+fn check_process(m: &SeqFile, tally: &mut Tally, pid: c_int) -> Result {
+    // It may be gone by now.
+    let Some(mm) = Mm::of(pid) else {
+        return Ok(());
+    };
+    tally.processes += 1;
+    mm.locked(|mm| {
+        let mut address = 0;
+        loop {
+            // SAFETY: The address space is valid and its mmap_lock held.
+            let vma = unsafe { bindings::find_vma(mm, address) };
+            if vma.is_null() {
+                return Ok(());
+            }
+            // SAFETY: As above, for the VMA too.
+            let range = unsafe { (*vma).__bindgen_anon_1.__bindgen_anon_1 };
+            // SAFETY: As above.
+            let skip = unsafe {
+                (*vma).anon_vma.is_null()
+                    || (*vma).__bindgen_anon_2.vm_flags & kernel::mm::virt::flags::HUGETLB != 0
+            };
+            address = if skip { range.vm_end } else { range.vm_start };
+            while address < range.vm_end {
+                // SAFETY: No requirements.
+                if unsafe { h::avl_killed() } {
+                    return Err(EINTR);
+                }
+                // SAFETY: The mmap_lock is held.
+                let entry = unsafe { entry(mm, address) };
+                let next = entry.next;
+                // SAFETY: The mmap_lock is held, and `address` is in the VMA.
+                unsafe { check(m, tally, vma, address, entry) };
+                if next <= address {
+                    return Ok(());
+                }
+                address = next;
+            }
+            address = range.vm_end;
+        }
+    })
+}
+
+fn verify(m: &SeqFile) -> Result {
+    // SAFETY: No room, nothing written.
+    let count = unsafe { h::avl_pids(null_mut(), 0) } as usize;
+    // Some room for those forked meanwhile.
+    let mut pids = KVVec::from_elem(0 as c_int, count + count / 4 + 64, GFP_KERNEL)?;
+    // SAFETY: There is room for as many.
+    let found = unsafe { h::avl_pids(pids.as_mut_ptr(), pids.len() as c_uint) } as usize;
+    let mut tally = Tally::default();
+
+    for &pid in pids.iter().take(found) {
+        check_process(m, &mut tally, pid)?;
+    }
+    for (name, value) in [
+        ("processes", tally.processes),
+        ("present", tally.present),
+        ("ksm", tally.ksm),
+        ("migration", tally.migration),
+        ("swap", tally.swap),
+        ("hwpoison", tally.hwpoison),
+        ("missed", tally.missed),
+        ("ksm_missed", tally.ksm_missed),
+        ("surplus", tally.surplus),
+    ] {
+        seq_print!(m, "{name} {value}\n");
+    }
+    Ok(())
+}
+
+/// Verifies all processes; reading the file `verify`.
+///
+/// # Safety
+///
+/// `m` must be a `struct seq_file` that is being shown.
+#[no_mangle]
+unsafe extern "C" fn anon_vma_lazy_verify_show(
+    m: *mut bindings::seq_file,
+    _: *mut c_void,
+) -> c_int {
+    // SAFETY: By the safety requirements.
+    let m = unsafe { SeqFile::from_raw(m) };
+    verify(m).map_or_else(Error::to_errno, |()| 0)
+}
+
+/// Describes who maps a folio.
+fn describe(folio: &Folio, out: &mut Formatter<'_>) -> Result {
+    folio.locked(|folio| {
+        // SAFETY: Locked and referenced.
+        let (flags, order, index, mapped) = unsafe {
+            (
+                h::avl_folio_flags(folio),
+                h::avl_folio_order(folio),
+                h::avl_folio_index(folio),
+                h::avl_folio_mapcount(folio),
+            )
+        };
+        if flags & h::FOLIO_ANON == 0 {
+            let _ = writeln!(out, "error: not an anonymous page");
+            return Err(EINVAL);
+        }
+        let (kind, anchor) = match (flags & h::FOLIO_KSM, flags & h::FOLIO_LAZY) {
+            (0, 0) if mapped == 0 => ("anon", "none"),
+            (0, 0) => ("anon", "eager"),
+            (0, _) => ("anon", "lazy"),
+            _ => ("ksm", "ksm"),
+        };
+        let mut lines = Ok(());
+        let (mut visits, mut mappings) = (0, 0);
+        lines = lines.and(writeln!(
+            out,
+            "folio {kind} order {order} index {index:#x} anchor {anchor} mapcount {mapped}"
+        ));
+        if mapped > 0 {
+            // SAFETY: Locked, anonymous and mapped. The walk locks what keeps the VMA and its page
+            // tables.
+            unsafe {
+                walk(folio, |vma, address| {
+                    visits += 1;
+                    let mm = (*vma).vm_mm;
+                    let state = Kind::from_raw(h::avl_kind(mm, address, folio));
+                    if state == Kind::None {
+                        return;
+                    }
+                    mappings += 1;
+                    let owner = Owner::of(mm);
+                    let range = &(*vma).__bindgen_anon_1.__bindgen_anon_1;
+                    lines = lines.and(writeln!(
+                        out,
+                        "pid {} comm {} vma {:x}-{:x} address {:x} state {}",
+                        owner.pid,
+                        owner.comm(),
+                        range.vm_start,
+                        range.vm_end,
+                        address,
+                        state.name()
+                    ));
+                });
+            }
+        }
+        // The formatter counts what does not fit: the caller cuts it off.
+        let _ = lines.and(writeln!(out, "mappings {mappings} visits {visits}"));
+        Ok(())
+    })
+}
+
+/// Runs `f` on an answer buffer and turns its result into an errno.
+///
+/// # Safety
+///
+/// `answer` must have room for `size` bytes.
+unsafe fn answer(
+    answer: *mut c_char,
+    size: usize,
+    f: impl FnOnce(&mut Formatter<'_>) -> Result,
+) -> c_int {
+    // SAFETY: By the safety requirements; initialised before a reference is made.
+    let buffer = unsafe {
+        core::ptr::write_bytes(answer, 0, size);
+        core::slice::from_raw_parts_mut(answer.cast::<u8>(), size - 1)
+    };
+    f(&mut Formatter::new(buffer)).map_or_else(Error::to_errno, |()| 0)
+}
+
+/// Answers `PID ADDRESS` in the file `rmap_walk`.
+///
+/// # Safety
+///
+/// `buf` must have room for `size` bytes.
+#[no_mangle]
+unsafe extern "C" fn anon_vma_lazy_walk_address(
+    pid: c_int,
+    address: usize,
+    buf: *mut c_char,
+    size: usize,
+) -> c_int {
+    let explain = |out: &mut Formatter<'_>| {
+        let Some(mm) = Mm::of(pid) else {
+            let _ = writeln!(out, "error: no process {pid} with an address space");
+            return Err(ESRCH);
+        };
+        let (folio, kind) = mm.locked(|mm| {
+            // SAFETY: The mmap_lock is held.
+            let vma = unsafe { bindings::find_vma(mm, address) };
+            // SAFETY: As above. A huge page table has no place for the question.
+            let mapped = !vma.is_null()
+                && unsafe {
+                    (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start <= address
+                        && (*vma).__bindgen_anon_2.vm_flags & kernel::mm::virt::flags::HUGETLB == 0
+                };
+            if !mapped {
+                return (None, Kind::None);
+            }
+            // SAFETY: As above.
+            let entry = unsafe { entry(mm, address) };
+            (entry.folio, entry.kind)
+        });
+        match folio {
+            Some(folio) => describe(&folio, out),
+            None if kind == Kind::HwPoison => {
+                let _ = writeln!(out, "error: poisoned page at this address");
+                Err(EHWPOISON)
+            }
+            None => {
+                let _ = writeln!(out, "error: no anonymous page at this address");
+                Err(EFAULT)
+            }
+        }
+    };
+    // SAFETY: By the safety requirements.
+    unsafe { answer(buf, size, explain) }
+}
+
+/// Answers `pfn N` in the file `rmap_walk`.
+///
+/// # Safety
+///
+/// As for [`anon_vma_lazy_walk_address`].
+#[no_mangle]
+unsafe extern "C" fn anon_vma_lazy_walk_pfn(pfn: usize, buf: *mut c_char, size: usize) -> c_int {
+    let explain = |out: &mut Formatter<'_>| {
+        // SAFETY: Any number will do.
+        let folio = unsafe { h::avl_get_pfn(pfn) };
+        if folio.is_null() {
+            let _ = writeln!(out, "error: no page in use with this number");
+            return Err(ENXIO);
+        }
+        describe(&Folio(folio), out)
+    };
+    // SAFETY: By the safety requirements.
+    unsafe { answer(buf, size, explain) }
+}

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Page tables, processes and folios for the oracle (oracle.rs): mostly inline
+ * functions of the kernel. Nothing here knows of the look-up it checks.
+ */
+
+#include <linux/anon_vma_lazy.h>
+#include <linux/huge_mm.h>
+#include <linux/ksm.h>
+#include <linux/leafops.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+
+#include "helpers.h"
+
+/* As Kind in helpers.rs. */
+enum avl_kind { AVL_NONE, AVL_PRESENT, AVL_MIGRATION, AVL_SWAP, AVL_HWPOISON };
+
+/* mm/swap.h is private to mm; exported for this module. */
+struct folio *swap_cache_get_folio(swp_entry_t entry);
+
+/** avl_killed() - May a long loop be interrupted here, and should it end? */
+bool avl_killed(void)
+{
+	cond_resched();
+	return fatal_signal_pending(current);
+}
+
+/**
+ * avl_pids() - List the processes that have an address space
+ * @pids: Where to.
+ * @max: Room for how many.
+ *
+ * Return: How many there are, which may be more than @max.
+ */
+unsigned int avl_pids(pid_t *pids, unsigned int max)
+{
+	struct task_struct *p;
+	unsigned int n = 0;
+
+	rcu_read_lock();
+	for_each_process(p) {
+		if (p->flags & PF_KTHREAD)
+			continue;
+		if (n < max)
+			pids[n] = task_pid_nr(p);
+		n++;
+	}
+	rcu_read_unlock();
+	return n;
+}
+
+/**
+ * avl_get_mm() - The address space of a process
+ * @pid: Its id in the initial namespace.
+ *
+ * Return: The address space with a reference for mmput(), NULL if there is no
+ * such process or it has none.
+ */
+struct mm_struct *avl_get_mm(pid_t pid)
+{
+	struct mm_struct *mm = NULL;
+	struct task_struct *p;
+
+	rcu_read_lock();
+	p = pid_task(find_pid_ns(pid, &init_pid_ns), PIDTYPE_PID);
+	if (p)
+		get_task_struct(p);
+	rcu_read_unlock();
+	if (p) {
+		mm = get_task_mm(p);
+		put_task_struct(p);
+	}
+	return mm;
+}
+
+/**
+ * avl_mm_owner() - Whose address space is this?
+ * @mm: The address space.
+ * @comm: Set to the name of the process; TASK_COMM_LEN bytes.
+ *
+ * Return: The id of the process, 0 if it is exiting.
+ */
+pid_t avl_mm_owner(struct mm_struct *mm, char *comm)
+{
+	pid_t pid = 0;
+
+	strscpy(comm, "?", TASK_COMM_LEN);
+#ifdef CONFIG_MEMCG
+	rcu_read_lock();
+	if (rcu_dereference(mm->owner)) {
+		struct task_struct *p = rcu_dereference(mm->owner);
+
+		pid = task_pid_nr(p);
+		strscpy_pad(comm, p->comm, TASK_COMM_LEN);
+	}
+	rcu_read_unlock();
+#endif
+	return pid;
+}
+
+/**
+ * avl_get_pfn() - The folio of a page frame
+ * @pfn: Number of the page frame; any number will do.
+ *
+ * Return: The folio with a reference, NULL if there is none to get.
+ */
+struct folio *avl_get_pfn(unsigned long pfn)
+{
+	struct page *page = pfn_to_online_page(pfn);
+	struct folio *folio;
+
+	if (!page)
+		return NULL;
+	folio = page_folio(page);
+	if (!folio_try_get(folio))
+		return NULL;
+	if (page_folio(page) == folio)
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+
+/* What an entry that is not present is, and its page; may get @folio. */
+static enum avl_kind softleaf_kind(softleaf_t entry, struct page **page,
+				   struct folio **swap)
+{
+	if (softleaf_is_migration(entry)) {
+		*page = softleaf_to_page(entry);
+		return AVL_MIGRATION;
+	}
+	if (softleaf_is_hwpoison(entry))
+		return AVL_HWPOISON;
+	if (softleaf_is_swap(entry)) {
+		*swap = swap_cache_get_folio(entry);
+		return *swap ? AVL_SWAP : AVL_NONE;
+	}
+	return AVL_NONE;
+}
+
+/**
+ * avl_entry() - What does a page table say of an address?
+ * @mm: The address space; mmap_lock or a lock that keeps rmap out of it held.
+ * @address: The address.
+ * @kind: Set to an enum avl_kind.
+ * @folio: Set to the folio it refers to with a reference, NULL if none.
+ * @index: Set to the number of the page in @folio.
+ *
+ * Return: The next address that can have another answer.
+ */
+unsigned long avl_entry(struct mm_struct *mm, unsigned long address,
+			unsigned int *kind, struct folio **folio,
+			unsigned long *index)
+{
+	struct folio *swap = NULL;
+	struct page *page = NULL;
+	spinlock_t *ptl;
+	pgd_t *pgd;
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd, pmdval;
+	pte_t *ptep, pte;
+
+	*kind = AVL_NONE;
+	*folio = NULL;
+	pgd = pgd_offset(mm, address);
+	if (pgd_none(*pgd))
+		return (address | ~PGDIR_MASK) + 1;
+	p4d = p4d_offset(pgd, address);
+	if (p4d_none(*p4d))
+		return (address | ~P4D_MASK) + 1;
+	pud = pud_offset(p4d, address);
+	if (pud_none(*pud) || pud_leaf(*pud))
+		return (address | ~PUD_MASK) + 1;
+	pmd = pmd_offset(pud, address);
+retry:
+	pmdval = pmdp_get_lockless(pmd);
+	if (pmd_none(pmdval))
+		return (address | ~PMD_MASK) + 1;
+
+	if (!pmd_present(pmdval) || pmd_leaf(pmdval)) {
+		ptl = pmd_lock(mm, pmd);
+		if (!pmd_same(pmdval, *pmd)) {
+			spin_unlock(ptl);
+			goto retry;
+		}
+		if (!pmd_present(pmdval))
+			*kind = softleaf_kind(softleaf_from_pmd(pmdval), &page,
+					      &swap);
+		else if (!is_huge_zero_pmd(pmdval)) {
+			*kind = AVL_PRESENT;
+			page = pmd_page(pmdval);
+		}
+		if (page)
+			page += (address & ~PMD_MASK) >> PAGE_SHIFT;
+	} else {
+		/* As pte_offset_map_lock(), which modules cannot call. */
+		rcu_read_lock();
+		ptl = pte_lockptr(mm, &pmdval);
+		ptep = pte_offset_kernel(&pmdval, address);
+		spin_lock(ptl);
+		if (!pmd_same(pmdval, pmdp_get_lockless(pmd))) {
+			spin_unlock(ptl);
+			rcu_read_unlock();
+			goto retry;
+		}
+		pte = ptep_get(ptep);
+		if (pte_present(pte)) {
+			if (!pte_special(pte) && pfn_valid(pte_pfn(pte))) {
+				*kind = AVL_PRESENT;
+				page = pte_page(pte);
+			}
+		} else if (!pte_none(pte)) {
+			*kind = softleaf_kind(softleaf_from_pte(pte), &page,
+					      &swap);
+		}
+		rcu_read_unlock();
+	}
+
+	/* The page table lock keeps what is mapped, a migration its folio. */
+	if (page && folio_test_anon(page_folio(page)) &&
+	    folio_try_get(page_folio(page))) {
+		*folio = page_folio(page);
+		*index = folio_page_idx(*folio, page);
+	} else if (swap) {
+		*folio = swap;
+		*index = 0;
+	} else if (*kind != AVL_HWPOISON) {
+		*kind = AVL_NONE;
+	}
+	spin_unlock(ptl);
+	return address + PAGE_SIZE;
+}
+
+/**
+ * avl_kind() - How does an address refer to a folio?
+ * @mm: As for avl_entry().
+ * @address: The address.
+ * @folio: The folio, locked and referenced by the caller.
+ *
+ * Return: An enum avl_kind, AVL_NONE if it does not.
+ */
+unsigned int avl_kind(struct mm_struct *mm, unsigned long address,
+		      struct folio *folio)
+{
+	unsigned long index;
+	struct folio *found;
+	unsigned int kind;
+
+	avl_entry(mm, address, &kind, &found, &index);
+	if (found)
+		folio_put(found);
+	return found == folio ? kind : AVL_NONE;
+}
+
+/** avl_folio_lock() - folio_lock() */
+void avl_folio_lock(struct folio *folio)
+{
+	folio_lock(folio);
+}
+
+/** avl_folio_unlock() - folio_unlock() */
+void avl_folio_unlock(struct folio *folio)
+{
+	folio_unlock(folio);
+}
+
+/** avl_folio_put() - folio_put() */
+void avl_folio_put(struct folio *folio)
+{
+	folio_put(folio);
+}
+
+/**
+ * avl_folio_flags() - What is a folio?
+ * @folio: The folio, locked.
+ *
+ * Return: The flags FOLIO_* of helpers.rs.
+ */
+unsigned int avl_folio_flags(struct folio *folio)
+{
+	unsigned int flags = 0;
+
+	if (!folio_test_anon(folio) || !folio->mapping)
+		return 0;
+	flags = 1;
+	if (folio_test_ksm(folio))
+		flags |= 2;
+	else if (folio_mapped(folio) &&
+		 !((struct anon_vma *)((unsigned long)folio->mapping -
+				       FOLIO_MAPPING_ANON))->parent)
+		flags |= 4;
+	return flags;
+}
+
+/** avl_folio_order() - folio_order() */
+unsigned int avl_folio_order(struct folio *folio)
+{
+	return folio_order(folio);
+}
+
+/** avl_folio_index() - Page offset of a locked folio */
+unsigned long avl_folio_index(struct folio *folio)
+{
+	return folio->index;
+}
+
+/** avl_folio_mapcount() - folio_mapcount() */
+int avl_folio_mapcount(struct folio *folio)
+{
+	return folio_mapcount(folio);
+}
+
+/**
+ * avl_folio_pin_anon_vma() - Pin the anon_vma of a folio that is not mapped
+ * @folio: An anonymous folio that is not a KSM folio, locked.
+ * @vma: A VMA that has a swap entry for it; mmap_lock held.
+ *
+ * Nothing keeps the anon_vma of an unmapped folio, except that the VMA could
+ * map the folio again: then it has the same root. So test for that.
+ *
+ * Return: The anon_vma with a reference, NULL if it is another one by now.
+ */
+struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
+					struct vm_area_struct *vma)
+{
+	struct anon_vma *anon_vma = (void *)((unsigned long)folio->mapping -
+					     FOLIO_MAPPING_ANON);
+
+	/* The slab is SLAB_TYPESAFE_BY_RCU. */
+	rcu_read_lock();
+	if (!vma->anon_vma || !atomic_inc_not_zero(&anon_vma->refcount))
+		anon_vma = NULL;
+	rcu_read_unlock();
+	if (anon_vma && anon_vma->root != vma->anon_vma->root) {
+		anon_vma_lazy_put(anon_vma);
+		anon_vma = NULL;
+	}
+	return anon_vma;
+}
+
+/** avl_anon_vma_put() - Undo avl_folio_pin_anon_vma() */
+void avl_anon_vma_put(struct anon_vma *anon_vma)
+{
+	anon_vma_lazy_put(anon_vma);
+}

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The debugfs file `stats`: one `name value` per line.
+
+use crate::context::{
+    self,
+    Context, //
+};
+use core::mem::size_of;
+use kernel::{
+    bindings,
+    ffi::{
+        c_int,
+        c_void, //
+    },
+    seq_file::SeqFile,
+    seq_print,
+    sync::atomic::Relaxed, //
+};
+
+/// How often an event of `enum anon_vma_lazy_event` has happened.
+fn count(event: bindings::anon_vma_lazy_event) -> i64 {
+    // SAFETY: `event` is one of the enumerators; there are no other requirements.
+    (unsafe { bindings::anon_vma_lazy_count(event) }) as i64
+}
+
+/// Shows the statistics.
+///
+/// # Safety
+///
+/// `m` must be a `struct seq_file` that is being shown.
+#[no_mangle]
+unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mut c_void) -> c_int {
+    use kernel::bindings as b;
+
+    // SAFETY: By the safety requirements.
+    let m = unsafe { SeqFile::from_raw(m) };
+    let vmas_total = count(b::anon_vma_lazy_event_ANON_VMA_LAZY_LINK);
+    let vmas = vmas_total - count(b::anon_vma_lazy_event_ANON_VMA_LAZY_UNLINK);
+    let displaced = count(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_ALLOC)
+        - count(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_FREE);
+    let contexts = context::CONTEXTS.load(Relaxed);
+    let anchors = context::ANCHORS.load(Relaxed);
+    // What stock has at the least: an anon_vma and a chain per VMA.
+    let anon_vmas_saved = vmas - anchors;
+    let chains_saved = vmas - displaced;
+    let bytes_saved = anon_vmas_saved * size_of::<b::anon_vma>() as i64
+        + chains_saved * size_of::<b::anon_vma_chain>() as i64
+        - contexts * size_of::<Context>() as i64;
+
+    for (name, value) in [
+        ("contexts", contexts),
+        ("contexts_dead", context::DEAD.load(Relaxed)),
+        ("families", context::FAMILIES.load(Relaxed)),
+        ("anon_vmas", anchors),
+        ("vmas_lazy", vmas),
+        ("vmas_lazy_total", vmas_total),
+        ("vmas_eager_total", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_EAGER)),
+        ("vmas_displaced", displaced),
+        ("vmas_detached_total", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_DETACH)),
+        ("anon_vmas_saved", anon_vmas_saved),
+        ("chains_saved", chains_saved),
+        ("bytes_saved", bytes_saved),
+        ("forks", context::FORKS.load(Relaxed)),
+        ("anchors_donated", context::DONATED.load(Relaxed)),
+        ("anchors_borrowed", context::BORROWED.load(Relaxed)),
+        ("walks", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK)),
+        ("walk_contexts", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK_CONTEXT)),
+        ("walk_vmas", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK_VMA)),
+        ("walk_contended", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK_CONTENDED)),
+    ] {
+        seq_print!(m, "{name} {value}\n");
+    }
+    0
+}
