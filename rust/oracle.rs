@@ -52,7 +52,7 @@ impl Mm {
     fn of(pid: c_int) -> Option<Self> {
         // SAFETY: No requirements.
         let mm = unsafe { h::avl_get_mm(pid) };
-        (!mm.is_null()).then_some(Self(mm))
+        (!mm.is_null()).then(|| Self(mm))
     }
 
     /// Calls `f` with the mmap_lock held for read.
@@ -114,7 +114,7 @@ unsafe fn entry(mm: *mut bindings::mm_struct, address: usize) -> Entry {
     let next = unsafe { h::avl_entry(mm, address, &mut kind, &mut folio, &mut index) };
     Entry {
         kind: Kind::from_raw(kind),
-        folio: (!folio.is_null()).then_some(Folio(folio)),
+        folio: (!folio.is_null()).then(|| Folio(folio)),
         index,
         next,
     }

@@ -188,12 +188,12 @@ retry:
 			spin_unlock(ptl);
 			goto retry;
 		}
-		if (!pmd_present(pmdval))
-			*kind = softleaf_kind(softleaf_from_pmd(pmdval), &page,
-					      &swap);
-		else if (!is_huge_zero_pmd(pmdval)) {
+		if (pmd_present(pmdval)) {
 			*kind = AVL_PRESENT;
 			page = pmd_page(pmdval);
+		} else {
+			*kind = softleaf_kind(softleaf_from_pmd(pmdval), &page,
+					      &swap);
 		}
 		if (page)
 			page += (address & ~PMD_MASK) >> PAGE_SHIFT;
