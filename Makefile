@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0
+# anon_vma_lazy: build and run. "make help" tells what there is; the work is done by scripts/.
+
+HOST_ARCH := $(patsubst aarch64,arm64,$(shell uname -m))
+ARCH ?= $(HOST_ARCH)
+V ?= 0
+KDIR ?=
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
+
+# The demo shows the plain kernel. The tests run on the debug one, but where that would be
+# emulated for too long.
+VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
+
+export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
+export RUST_LIB_SRC BUSYBOX ACCEL
+
+.NOTPARALLEL:
+.PHONY: all setup kernel modules initramfs demo check paths clean help
+all: help
+
+setup:
+	@scripts/setup
+
+ifneq ($(SETUP),no)
+kernel: setup
+endif
+kernel:
+	@scripts/kernel
+
+ifeq ($(KDIR),)
+modules: kernel
+endif
+modules:
+	@scripts/module
+
+initramfs: modules
+	@scripts/initramfs
+
+demo check: initramfs
+	@scripts/$@
+
+paths:
+	@scripts/paths
+
+clean:
+	rm -rf build
+
+define HELP
+Two commands:
+  make demo        boot the patched kernel without and with the module, side by side
+  make check       run all tests; ends with "N passed, N failed, N skipped"
+Both do first what is missing:
+  make setup       install the Debian packages (Debian 12 or 13; needs root)
+  make kernel      fetch, patch, configure and build the kernel
+  make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
+  make initramfs   build the kselftests and what QEMU boots
+Also:
+  make paths       SOURCE=, KERNEL=, CONFIG=, MODULE=, INITRAMFS= of ARCH and VARIANT (make -s)
+  make clean       remove build/; built kernels and sources stay in the cache:
+                   $(CACHE) (just remove it)
+Variables:
+  ARCH=            x86_64 or arm64; now $(ARCH)
+  VARIANT=         plain or debug (lockdep, KASAN and others). The default is plain, but debug for
+                   make check (plain for ARCH=arm64, to be done in time)
+  V=1              show the commands and all they print
+  KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
+  KCONFIG_EXTRA=   one more configuration fragment
+  TESTS=           programs for make check, instead of all: TESTS="fault fork"
+  LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
+  SETUP=no         install nothing, use what is there
+  ACCEL=           kvm or tcg, instead of what a probe finds
+  BUSYBOX=         static busybox for ARCH, instead of Debian's
+Results are in build/$(ARCH): check.tap, check.json, demo.txt, demo.json, *.console, log/.
+endef
+
+help:
+	@: $(info $(HELP))

@@ -1,0 +1,153 @@
+#!/bin/busybox sh
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0
+#
+# /init of the guest. The kernel hands its unknown parameters over as environment: MODE is check,
+# lazy or stock (the two boots of the demo), TESTS a list of programs separated by commas, TIMEOUT
+# the seconds a program may take. Results go to the virtio port, the console is the kernel's alone.
+
+export PATH=/bin
+D=/sys/kernel/debug/anon_vma_lazy
+P=/sys/module/anon_vma_lazy/parameters
+number=${number:-0}
+
+setup()
+{
+	/bin/busybox mkdir -p /dev /proc /sys /tmp
+	/bin/busybox --install -s /bin
+	mount -t devtmpfs dev /dev
+	mount -t proc proc /proc
+	mount -t sysfs sysfs /sys
+	mount -t debugfs debugfs /sys/kernel/debug
+	mount -t cgroup2 cgroup2 /sys/fs/cgroup
+	mount -t tmpfs tmpfs /tmp
+	mkdir -p /dev/shm
+	mount -t tmpfs tmpfs /dev/shm
+
+	echo 768M >/sys/block/zram0/disksize
+	mkswap /dev/zram0 >/dev/null
+	swapon /dev/zram0
+}
+
+# result STATUS NAME: 0 is a pass, 4 is a skip (KSFT_SKIP)
+result()
+{
+	number=$((number + 1))
+	case $1 in
+	0)	echo "ok $number $2" ;;
+	4)	echo "ok $number $2 # SKIP" ;;
+	*)	echo "not ok $number $2" ;;
+	esac
+}
+
+# program NAME ENABLED: its TAP becomes a subtest
+program()
+{
+	label="$1 enabled=$2"
+	echo "$2" >$P/enabled
+	echo "test: $label" >/dev/kmsg
+	{
+		timeout -s KILL "${TIMEOUT:-600}" "/selftests/$1" 2>&1
+		echo $? >/tmp/status
+	} | while IFS= read -r line; do
+		echo "  $line"
+		[ "$line" != "TAP version 13" ] || echo "  # Subtest: $label"
+	done
+	status=$(cat /tmp/status)
+	case $status in
+	0 | 1 | 4) ;;
+	137)	echo "# $label: killed, or not done after ${TIMEOUT:-600} s" ;;
+	*)	echo "# $label: exit status $status" ;;
+	esac
+	result "$status" "$label"
+}
+
+verify()
+{
+	sed 's/^/# /' $D/verify | tee /tmp/verify
+	grep -qx '# missed 0' /tmp/verify
+}
+
+check()
+{
+	programs=${TESTS:-$(cat /selftests/list)}
+	programs=$(echo "$programs" | tr , ' ')
+
+	echo "KTAP version 1"
+	echo "1..$((2 * $(echo "$programs" | wc -w) + 3))"
+	insmod /anon_vma_lazy.ko
+	result $? insmod
+	for enabled in 1 0; do
+		for name in $programs; do
+			program "$name" $enabled
+		done
+	done
+	echo "test: verify, rmmod" >/dev/kmsg
+	verify
+	result $? verify
+	leave
+}
+
+# What is lazy belongs to a running process, and only init is left: execute it once more, disabled.
+leave()
+{
+	echo 0 >$P/enabled
+	export number
+	MODE=left exec /init
+}
+
+left()
+{
+	rmmod anon_vma_lazy && [ ! -e $D ]
+	result $? rmmod
+	[ ! -e $D ] || sed 's/^/# /' $D/stats
+}
+
+# slab LABEL: objects in use, their size, and the bytes of all slabs, of the caches that matter
+slab()
+{
+	awk -v label="$1" '
+		$1 ~ /^(anon_vma|anon_vma_chain|anon_vma_lazy|vm_area_struct)$/ {
+			print "slab", label, $1, $2, $4, $6 * $15 * 4096
+		}' /proc/slabinfo
+}
+
+demo()
+{
+	[ "$MODE" = stock ] || insmod /anon_vma_lazy.ko || echo "error insmod failed"
+	slab before
+
+	# The workload says "ready" when everything is faulted, and goes when its input ends.
+	mkfifo /tmp/in /tmp/out
+	/selftests/zygote </tmp/in >/tmp/out 2>&1 &
+	exec 3>/tmp/in 4</tmp/out
+	read -r answer <&4
+	[ "$answer" = ready ] || echo "error zygote says: $answer"
+	slab after
+
+	if [ "$MODE" = lazy ]; then
+		sed 's/^/stats /' $D/stats
+		# Some page of the zygote: one of its many mappings.
+		address=$(awk '$2 == "rw-p" && $5 == 0 && NF == 5 { sub(/-.*/, "", $1); print $1 }' \
+			/proc/$!/maps | sed -n 500p)
+		exec 5<>$D/rmap_walk
+		echo "$! 0x$address" >&5
+		sed 's/^/rmap_walk /' <&5
+		exec 5>&-
+		sed 's/^/verify /' $D/verify
+	fi
+
+	exec 3>&- 4<&-
+	wait $! || echo "error zygote: exit status $?"
+	[ "$MODE" = stock ] || leave
+}
+
+[ "$MODE" = left ] || setup
+[ -c /dev/vport0p1 ] || echo "init: no virtio port for the results" >/dev/kmsg
+exec </dev/null >/dev/vport0p1 2>&1
+case ${MODE:-check} in
+check)	check ;;
+left)	left ;;
+*)	demo ;;
+esac
+poweroff -f

@@ -1,0 +1,106 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""report.py SOURCE BASE BOOT PROGRAM...: judge a run of the tests.
+
+Reads BASE.tap (results) and BASE.console (kernel messages), writes BASE.json with the KTAP parser
+of the kernel in SOURCE, and prints what failed and, as the last line, "N passed, N failed, N
+skipped". BOOT is not 0 when the guest did not end well. The run fails with any failed test, a
+program that was to run and did not, no test at all, or a kernel message that tells of a bug.
+"""
+
+import json
+import re
+import subprocess
+import sys
+
+BUG = re.compile(
+    r"WARNING|BUG[: ]|Oops|Kernel panic|Call [Tt]race|KASAN|UBSAN|KFENCE|lockdep|Bad page|"
+    r"bad rss|Bad rss|Bad swap|kmemleak:.*suspected|general protection|Unable to handle|"
+    r"Objects remaining|refcount_t|rcu:.*stall|blocked for more than|soft lockup|hard LOCKUP|"
+    r"INFO: possible|INFO: task|suspicious|Internal error|page dumped|kernel NULL|cut here|"
+    r"Out of memory|panicked at|sleeping function|still has locks|list_(add|del) corruption"
+)
+# Lines of a healthy boot that the pattern above would take for a bug.
+HARMLESS = re.compile(r"Lock dependency validator|lockdep_subclasses|Command line:|"
+                      r"KernelAddressSanitizer initialized|RCU lockdep checking")
+
+
+def leaves(group, path=""):
+    """All test cases of a result tree, as (path, status)."""
+    for case in group["test_cases"]:
+        yield path + case["name"], case["status"]
+    for sub in group["sub_groups"]:
+        yield from leaves(sub, path + sub["name"] + ": ")
+
+
+def console(path):
+    """Kernel messages that tell of a bug, each with the test during which it came."""
+    during, found = "boot", []
+    for line in open(path, errors="replace"):
+        line = line.rstrip()
+        if " test: " in line:
+            during = line.split(" test: ")[1]
+        elif BUG.search(line) and not HARMLESS.search(line):
+            found.append((during, line))
+    return found
+
+
+def main():
+    source, base, boot, *programs = sys.argv[1:]
+    kunit = subprocess.run(
+        [sys.executable, source + "/tools/testing/kunit/kunit.py", "parse",
+         "--json=" + base + ".json", base + ".tap"],
+        capture_output=True, text=True, check=False)
+    with open(base + ".txt", "w") as file:
+        file.write(kunit.stdout + kunit.stderr)
+
+    problems = []
+    try:
+        with open(base + ".json") as file:
+            tests = json.load(file)
+    except (OSError, ValueError):
+        sys.exit("report.py: kunit.py made nothing of " + base + ".tap: " + kunit.stderr.strip())
+    cases = list(leaves(tests))
+    counts = tests["misc"]
+    passed, skipped = counts["passed"], counts["skipped"]
+    failed = counts["failed"] + counts["crashed"]
+
+    problems += [f"{status.lower()}: {name or 'a test without a result'}"
+                 for name, status in cases if status not in ("PASS", "SKIP")]
+
+    # What was to run, did it? A program's own tests are counted, so it must have had some.
+    with open(base + ".tap", errors="replace") as file:
+        lines = [line.rstrip() for line in file]
+    results = [re.sub(r"^(not )?ok \d+ ", "", line) for line in lines
+               if re.match(r"(not )?ok \d+ ", line)]
+    wanted = ["insmod"] + [f"{name} enabled={enabled}" for enabled in (1, 0)
+                           for name in programs] + ["verify", "rmmod"]
+    for name in wanted:
+        if not any(result in (name, name + " # SKIP") for result in results):
+            problems.append("did not run: " + name)
+            failed += 1
+
+    if boot != "0":
+        problems.append("the guest did not end by itself")
+        failed += 1
+
+    found = console(base + ".console")
+    if found:
+        problems.append(f"kernel messages tell of a bug ({base}.console):")
+        problems += [f"    during {during}: {line}" for during, line in found[:20]]
+        failed += 1
+
+    if counts["errors"] and not failed:
+        problems.append("the results are not well-formed, see " + base + ".txt")
+        failed += 1
+    if not passed and not failed:
+        problems.append("no test ran")
+        failed += 1
+
+    print("\n".join("  " + problem for problem in problems))
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
