@@ -4,10 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -90,19 +92,44 @@ static long value_of(const char *text, const char *name)
 	return LONG_MIN;
 }
 
+static long stat_of(const char *text, const char *name)
+{
+	const long value = value_of(text, name);
+
+	if (value == LONG_MIN)
+		ksft_exit_fail_msg("stats: no line \"%s\"\n", name);
+	return value;
+}
+
+static void read_stats(char *buf, size_t size)
+{
+	const int err = avl_read(AVL_DEBUGFS "stats", buf, size);
+
+	if (err < 0)
+		ksft_exit_fail_msg("stats: %s\n", strerror(-err));
+}
+
 /* A value of the file "stats"; a wrong name ends the program. */
 long avl_stat(const char *name)
 {
 	char buf[2048];
-	int err = avl_read(AVL_DEBUGFS "stats", buf, sizeof(buf));
-	long value;
 
-	if (err < 0)
-		ksft_exit_fail_msg("stats: %s\n", strerror(-err));
-	value = value_of(buf, name);
-	if (value == LONG_MIN)
-		ksft_exit_fail_msg("stats: no line \"%s\"\n", name);
-	return value;
+	read_stats(buf, sizeof(buf));
+	return stat_of(buf, name);
+}
+
+static char marked[2048];
+
+/* Remembers the statistics for avl_since(). */
+void avl_mark(void)
+{
+	read_stats(marked, sizeof(marked));
+}
+
+/* By how much a value of the file "stats" has changed since avl_mark(). */
+long avl_since(const char *name)
+{
+	return avl_stat(name) - stat_of(marked, name);
 }
 
 /* Objects of a slab cache in use, about: /proc/slabinfo is not exact. */
@@ -138,6 +165,18 @@ int avl_verify(struct avl_verify *v)
 			return -EPROTO;
 	}
 	return 0;
+}
+
+/*
+ * What every test starts with: is it run with lazy VMAs? What looks at the
+ * statistics touch has had its first fault afterwards, and they are marked.
+ */
+bool avl_setup(void)
+{
+	avl_slab("anon_vma");
+	avl_vmas(NULL, 0);
+	avl_mark();
+	return avl_enabled();
 }
 
 /*
@@ -193,6 +232,76 @@ void *avl_map(unsigned long page, unsigned long pages)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
+/* VMAs in a range of this process, -errno on failure. */
+int avl_vmas(const void *p, size_t size)
+{
+	const unsigned long first = (unsigned long)p, end = first + size;
+	unsigned long vma_start, vma_end;
+	static char buf[65536];
+	const char *line = buf;
+	int count = 0;
+	int err = avl_read("/proc/self/maps", buf, sizeof(buf));
+
+	if (err < 0)
+		return err;
+	while (line && sscanf(line, "%lx-%lx", &vma_start, &vma_end) == 2) {
+		if (vma_start < end && vma_end > first)
+			count++;
+		line = strchr(line, '\n');
+		line = line ? line + 1 : NULL;
+	}
+	return count;
+}
+
+/* Pages of a range of this process that are swapped out. */
+int avl_swapped(const void *p, size_t size)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	int count = 0;
+
+	for (size_t i = 0; i < size; i += psize())
+		count += pagemap_is_swapped(fd, (char *)p + i);
+	close(fd);
+	return count;
+}
+
+/* NUMA nodes, assumed to be numbered without gaps. */
+int avl_nodes(void)
+{
+	char path[64];
+	int node = 0;
+
+	do {
+		snprintf(path, sizeof(path), "/sys/devices/system/node/node%d",
+			 node);
+	} while (!access(path, F_OK) && ++node);
+	return node;
+}
+
+/*
+ * Moves the pages of a range, and all who map them, to a node. Returns how many
+ * are there now, or -errno.
+ */
+int avl_move(pid_t pid, const void *p, size_t size, int node)
+{
+	const unsigned long nr = size / psize();
+	int nodes[nr], status[nr], moved = 0;
+	void *pages[nr];
+
+	for (unsigned long i = 0; i < nr; i++) {
+		pages[i] = (char *)p + i * psize();
+		nodes[i] = node;
+		status[i] = -1;
+	}
+	if (syscall(__NR_move_pages, pid, nr, pages, nodes, status,
+		    MPOL_MF_MOVE_ALL) < 0)
+		return -errno;
+	/* Those that were there already have a status too. */
+	for (unsigned long i = 0; i < nr; i++)
+		moved += status[i] == node;
+	return moved;
+}
+
 /* The words of a page: all different, and other ones for each seed. */
 static unsigned long word(unsigned long seed, unsigned long i)
 {
@@ -221,57 +330,191 @@ bool avl_check(const void *p, size_t size, unsigned long seed)
 	return true;
 }
 
+/* What a child is told to do: nothing more if run is NULL. */
+struct order {
+	int (*run)(void *arg, void *fn);
+	void *fn;
+};
+
+static int send_order(struct avl_child *c, int (*run)(void *arg, void *fn),
+		      void *fn)
+{
+	struct order order = { run, fn };
+	int result;
+
+	if (write(c->to, &order, sizeof(order)) != sizeof(order) ||
+	    read(c->from, &result, sizeof(result)) != sizeof(result))
+		return -EPIPE;
+	return result;
+}
+
+static void child(int from, int to, int (*before)(void *arg),
+		  int (*after)(void *arg), void *arg)
+{
+	int result = before ? before(arg) : 0;
+	struct order order;
+
+	while (write(to, &result, sizeof(result)) == sizeof(result) &&
+	       read(from, &order, sizeof(order)) == sizeof(order)) {
+		if (!order.run)
+			_exit(after ? after(arg) : 0);
+		result = order.run(arg, order.fn);
+	}
+	_exit(EXIT_FAILURE);
+}
+
 /*
- * Forks a child that calls before(arg), then waits for avl_child_end(), then
- * calls after(arg). NULL functions do nothing; others return 0 if all is well.
- * Children may have children in the same way. Returns once before() is done:
- * its result, or -errno.
+ * Forks a child that calls before(arg), then does as avl_child_run() says, and
+ * calls after(arg) last. Functions return 0 if all is well; NULL ones are not
+ * called. Returns what before() did, or -errno. Children may have children.
  */
 int avl_child_start(struct avl_child *c, int (*before)(void *arg),
 		    int (*after)(void *arg), void *arg)
 {
-	int go[2], done[2], result = -EPIPE;
+	int to[2], from[2], result;
 
-	if (pipe(go) || pipe(done))
+	/* A child may die of what is tested. */
+	signal(SIGPIPE, SIG_IGN);
+	if (pipe(to) || pipe(from))
 		return -errno;
 	c->pid = fork();
 	if (c->pid < 0)
 		return -errno;
 	if (!c->pid) {
-		char byte;
-
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(go[1]);
-		close(done[0]);
-		result = before ? before(arg) : 0;
-		if (write(done[1], &result, sizeof(result)) != sizeof(result))
-			_exit(EXIT_FAILURE);
-		close(done[1]);
-		if (read(go[0], &byte, 1) != 1)
-			_exit(EXIT_FAILURE);
-		_exit(after ? after(arg) : 0);
+		close(to[1]);
+		close(from[0]);
+		child(to[0], from[1], before, after, arg);
 	}
-	close(go[0]);
-	close(done[1]);
-	c->go = go[1];
-	if (read(done[0], &result, sizeof(result)) != sizeof(result))
-		result = -EPIPE;
-	close(done[0]);
+	close(to[0]);
+	close(from[1]);
+	c->to = to[1];
+	c->from = from[0];
+	if (read(c->from, &result, sizeof(result)) != sizeof(result))
+		return -EPIPE;
 	return result;
 }
 
+static int run_fn(void *arg, void *fn)
+{
+	return ((int (*)(void *))fn)(arg);
+}
+
+/* Lets a child call fn(arg) and returns what that did, -EPIPE if it died. */
+int avl_child_run(struct avl_child *c, int (*fn)(void *arg))
+{
+	return send_order(c, run_fn, fn);
+}
+
 /*
- * Lets a child go on and waits for its end. Returns 0 if after() did, else its
- * exit status, or the number of the signal that killed it as a negative.
+ * Lets a child end. Returns 0 if after() did, else its exit status, or the
+ * number of the signal that killed it as a negative.
  */
 int avl_child_end(struct avl_child *c)
 {
+	struct order end = { NULL, NULL };
 	int status;
 
-	if (write(c->go, "", 1) != 1)
+	if (write(c->to, &end, sizeof(end)) != sizeof(end) && errno != EPIPE)
 		return EXIT_FAILURE;
-	close(c->go);
+	close(c->to);
+	close(c->from);
 	if (waitpid(c->pid, &status, 0) != c->pid)
 		return EXIT_FAILURE;
 	return WIFSIGNALED(status) ? -WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* How many processes a tree has, the test itself included. */
+unsigned int avl_tree_size(const struct avl_tree *t)
+{
+	unsigned int size = 1, level = 1;
+
+	for (unsigned int i = 0; i < t->depth; i++) {
+		level *= t->width;
+		size += level;
+	}
+	return size;
+}
+
+static int start_children(struct avl_tree *t);
+
+static int node_before(void *arg)
+{
+	struct avl_tree *t = arg;
+	int err = t->before ? t->before(t) : 0;
+
+	t->pids[t->id] = getpid();
+	t->depth--;
+	return err ?: start_children(t);
+}
+
+static int node_after(void *arg)
+{
+	struct avl_tree *t = arg;
+	int err = avl_tree_end(t);
+
+	if (err)
+		return err;
+	return t->after ? t->after(t) : 0;
+}
+
+static int start_children(struct avl_tree *t)
+{
+	const unsigned int id = t->id;
+	int err = 0;
+
+	for (unsigned int i = 0; t->depth && i < t->width && !err; i++) {
+		t->id = id * t->width + i + 1;
+		err = avl_child_start(&t->children[i], node_before, node_after,
+				      t);
+	}
+	t->id = id;
+	return err;
+}
+
+/*
+ * Starts the children of a tree and theirs. Each calls before() first, and
+ * after() when its own children have ended. Returns 0 if all is well.
+ */
+int avl_tree_start(struct avl_tree *t)
+{
+	t->id = 0;
+	t->pids = mmap(NULL, avl_tree_size(t) * sizeof(pid_t),
+		       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (t->pids == MAP_FAILED)
+		return -errno;
+	t->pids[0] = getpid();
+	return start_children(t);
+}
+
+static int run_node(void *arg, void *fn)
+{
+	struct avl_tree *t = arg;
+	int err = ((int (*)(struct avl_tree *))fn)(t);
+
+	for (unsigned int i = 0; t->depth && i < t->width && !err; i++)
+		err = send_order(&t->children[i], run_node, fn);
+	return err;
+}
+
+/*
+ * Calls fn() in each process of a tree, one after the other, the test first.
+ * Returns 0 if all did.
+ */
+int avl_tree_run(struct avl_tree *t, int (*fn)(struct avl_tree *t))
+{
+	return run_node(t, fn);
+}
+
+/* Ends all processes of a tree except the test. Returns 0 if all was well. */
+int avl_tree_end(struct avl_tree *t)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; t->depth && i < t->width; i++) {
+		int result = avl_child_end(&t->children[i]);
+
+		err = err ?: result;
+	}
+	return err;
 }

@@ -30,17 +30,37 @@ struct avl_verify {
 	char text[4096];
 };
 
-/* A process that waits between two functions. */
+/* A process that waits until it is told to run a function, or to end. */
 struct avl_child {
 	pid_t pid;
-	int go;
-	int (*after)(void *arg);
+	int to;
+	int from;
+};
+
+#define AVL_MAX_WIDTH	64
+
+/*
+ * A tree of processes: each node sees its own copy, and starts width children
+ * as long as depth is not 0. Node ids are 0 for the test itself, then 1 to
+ * width, and so on level by level; pids[id] is memory that all share.
+ */
+struct avl_tree {
+	unsigned int depth;
+	unsigned int width;
+	int (*before)(struct avl_tree *t);
+	int (*after)(struct avl_tree *t);
 	void *arg;
+	unsigned int id;
+	pid_t *pids;
+	struct avl_child children[AVL_MAX_WIDTH];
 };
 
 bool avl_enabled(void);
+bool avl_setup(void);
 int avl_set_parameter(const char *name, const char *value);
 long avl_stat(const char *name);
+void avl_mark(void);
+long avl_since(const char *name);
 long avl_slab(const char *name);
 int avl_verify(struct avl_verify *v);
 int avl_rmap_walk(pid_t pid, const void *addr, char *buf, size_t size);
@@ -51,12 +71,22 @@ int avl_write(const char *path, const char *text);
 
 void *avl_addr(unsigned long page);
 void *avl_map(unsigned long page, unsigned long pages);
+int avl_vmas(const void *p, size_t size);
+int avl_swapped(const void *p, size_t size);
+int avl_move(pid_t pid, const void *p, size_t size, int node);
+int avl_nodes(void);
 void avl_fill(void *p, size_t size, unsigned long seed);
 bool avl_check(const void *p, size_t size, unsigned long seed);
 
 int avl_child_start(struct avl_child *c, int (*before)(void *arg),
 		    int (*after)(void *arg), void *arg);
+int avl_child_run(struct avl_child *c, int (*fn)(void *arg));
 int avl_child_end(struct avl_child *c);
+
+int avl_tree_start(struct avl_tree *t);
+int avl_tree_run(struct avl_tree *t, int (*fn)(struct avl_tree *t));
+int avl_tree_end(struct avl_tree *t);
+unsigned int avl_tree_size(const struct avl_tree *t);
 
 /* For use in the tests of kselftest_harness.h. */
 #define ASSERT_VERIFIED()						\

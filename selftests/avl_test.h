@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef AVL_TEST_H
+#define AVL_TEST_H
+
+#include "kselftest_harness.h"
+
+#include "avl.h"
+
+/* The fixture of all tests: are the VMAs of this program lazy? */
+FIXTURE(vmas)
+{
+	bool lazy;
+};
+
+FIXTURE_SETUP(vmas)
+{
+	self->lazy = avl_setup();
+}
+
+FIXTURE_TEARDOWN(vmas)
+{
+	avl_set_parameter("enabled", self->lazy ? "1" : "0");
+}
+
+/* VMAs became, or ceased to be, lazy since avl_mark(); nothing if disabled. */
+#define ASSERT_LAZY(number, name)					\
+	ASSERT_EQ(self->lazy ? (number) : 0, avl_since(name))
+
+#endif /* AVL_TEST_H */
