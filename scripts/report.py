@@ -65,12 +65,13 @@ def main():
     passed, skipped = counts["passed"], counts["skipped"]
     failed = counts["failed"] + counts["crashed"]
 
-    problems += [f"{status.lower()}: {name or 'a test without a result'}"
-                 for name, status in cases if status not in ("PASS", "SKIP")]
-
     # What was to run, did it? A program's own tests are counted, so it must have had some.
     with open(base + ".tap", errors="replace") as file:
         lines = [line.rstrip() for line in file]
+    problems += ["failed: " + re.sub(r"^not ok \d+ ", "", line) for line in lines
+                 if line.startswith("not ok ")]
+    problems += [f"    {status.lower()}: {name}" for name, status in cases
+                 if status not in ("PASS", "SKIP") and ": " in name]
     results = [re.sub(r"^(not )?ok \d+ ", "", line) for line in lines
                if re.match(r"(not )?ok \d+ ", line)]
     wanted = ["insmod"] + [f"{name} enabled={enabled}" for enabled in (1, 0)
