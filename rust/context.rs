@@ -30,8 +30,11 @@ use core::ptr::{
 };
 use kernel::{
     bindings,
+    error::code::ENOMEM,
+    ffi::c_int,
     sync::atomic::{
         Atomic,
+        Full,
         Relaxed, //
     }, //
 };
@@ -300,15 +303,13 @@ unsafe fn release(mut freed: Freed<Ctx, Anchor>) {
     }
 }
 
-/// Makes the context of an mm that has none, in a family of its own.
+/// Makes a context in a family of its own.
 ///
 /// # Safety
 ///
 /// `mm` must be valid.
-pub(crate) unsafe extern "C" fn create(mm: *mut bindings::mm_struct) -> *mut bindings::anon_vma_lazy {
-    let Some(ctx) = Ctx::alloc() else {
-        return null_mut();
-    };
+unsafe fn create(mm: *mut bindings::mm_struct) -> Option<Ctx> {
+    let ctx = Ctx::alloc()?;
     let root = Anchor::alloc(None);
     let anchor = root.and_then(|root| Anchor::alloc(Some(root)));
     let (Some(root), Some(anchor)) = (root, anchor) else {
@@ -320,7 +321,7 @@ pub(crate) unsafe extern "C" fn create(mm: *mut bindings::mm_struct) -> *mut bin
             }
             ctx.free();
         }
-        return null_mut();
+        return None;
     };
 
     FAMILIES.add(1, Relaxed);
@@ -328,21 +329,49 @@ pub(crate) unsafe extern "C" fn create(mm: *mut bindings::mm_struct) -> *mut bin
     unsafe { ctx.init(anchor, mm) };
     // INVARIANT: Nobody else sees the context and the anchors.
     family::found(&Links(()), ctx, root);
-    ctx.as_ptr()
+    Some(ctx)
 }
 
-/// Undoes [`create`] for a context that nobody has seen.
+/// Where an address space refers to its context.
 ///
 /// # Safety
 ///
-/// `lazy` must come from [`create`].
-pub(crate) unsafe extern "C" fn destroy(lazy: *mut bindings::anon_vma_lazy) {
-    // INVARIANT: Nobody else sees the context and its anchors.
-    let links = Links(());
-    // SAFETY: It comes from `create`.
-    let freed = family::leave(&links, unsafe { Ctx::from_ptr(lazy) });
-    // SAFETY: A family of one has no children: all of it is taken out, and no lock is held.
-    unsafe { release(freed) };
+/// `mm` must be valid.
+unsafe fn slot<'a>(mm: *mut bindings::mm_struct) -> &'a Atomic<*mut bindings::anon_vma_lazy> {
+    // SAFETY: By the safety requirements; all accesses are atomic while others see the mm.
+    unsafe { Atomic::from_ptr(addr_of_mut!((*mm).__bindgen_anon_1.anon_vma_lazy)) }
+}
+
+/// The context of an address space, made unless there is one.
+///
+/// # Context
+///
+/// mmap_lock held, so that the address space is not torn down; may sleep. The caller has a
+/// reference on the module.
+///
+/// # Safety
+///
+/// `mm` must be valid.
+pub(crate) unsafe extern "C" fn get(mm: *mut bindings::mm_struct) -> *mut bindings::anon_vma_lazy {
+    // SAFETY: By the safety requirements.
+    let Some(ctx) = (unsafe { create(mm) }) else {
+        return null_mut();
+    };
+    // SAFETY: By the safety requirements. The full barrier publishes what `create` wrote.
+    match unsafe { slot(mm) }.cmpxchg(null_mut(), ctx.as_ptr(), Full) {
+        Ok(_) => {
+            helpers::get_module();
+            ctx.as_ptr()
+        }
+        // Another thread was faster.
+        Err(other) => {
+            // INVARIANT: Nobody else has seen the context and its anchors.
+            let freed = family::leave(&Links(()), ctx);
+            // SAFETY: A family of one has no children: all of it is taken out; no lock is held.
+            unsafe { release(freed) };
+            other
+        }
+    }
 }
 
 /// Makes the context of a child and links it below its parent's.
@@ -357,7 +386,7 @@ pub(crate) unsafe extern "C" fn destroy(lazy: *mut bindings::anon_vma_lazy) {
 pub(crate) unsafe extern "C" fn fork(
     mm: *mut bindings::mm_struct,
     parent: *mut bindings::anon_vma_lazy,
-) -> *mut bindings::anon_vma_lazy {
+) -> c_int {
     // SAFETY: `mm->anon_vma_lazy` of a living address space.
     let parent = unsafe { Ctx::from_ptr(parent) };
     // INVARIANT: An anchor that is in use does not go away.
@@ -365,12 +394,12 @@ pub(crate) unsafe extern "C" fn fork(
     let root = Anchor(unsafe { NonNull::new_unchecked((*parent.as_ptr()).anchor) }).root();
 
     let Some(ctx) = Ctx::alloc() else {
-        return null_mut();
+        return ENOMEM.to_errno();
     };
     let Some(own) = Anchor::alloc(Some(root)) else {
         // SAFETY: Nobody else has seen it.
         unsafe { ctx.free() };
-        return null_mut();
+        return ENOMEM.to_errno();
     };
 
     let family = Family::lock(root);
@@ -386,7 +415,31 @@ pub(crate) unsafe extern "C" fn fork(
         // SAFETY: It has the reference of its allocation, and the lock is dropped.
         unsafe { own.release() };
     }
-    ctx.as_ptr()
+    // SAFETY: By the safety requirements. Nobody else sees the mm.
+    unsafe { slot(mm) }.store(ctx.as_ptr(), Relaxed);
+    helpers::get_module();
+    0
+}
+
+/// Ends all walks in an address space, for ever.
+///
+/// # Context
+///
+/// mmap_lock held for write, no page table entries left, no VMA or node of the tree freed yet
+/// without the member lock; may sleep.
+///
+/// # Safety
+///
+/// `lazy` must be the context of an address space.
+pub(crate) unsafe extern "C" fn sever(lazy: *mut bindings::anon_vma_lazy) {
+    // SAFETY: The context is there, and its anchor in use. `mm` is written with the lock held, but
+    // looked at without.
+    unsafe {
+        let anchor = (*lazy).anchor;
+        helpers::lock_member_write(anchor);
+        addr_of_mut!((*lazy).mm).write_volatile(null_mut());
+        bindings::up_write(addr_of_mut!((*anchor).rwsem));
+    }
 }
 
 /// Takes a context out of its family, or leaves it there dead if it has several children.

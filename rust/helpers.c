@@ -20,6 +20,7 @@ module_param_named_unsafe(hide_address, anon_vma_lazy_hide_address, ulong, 0600)
 MODULE_PARM_DESC(hide_address,
 		 "Break the look-up, for tests: overlook VMAs that cover this address");
 
+static DEFINE_PER_CPU(unsigned long [AVL_NR_EVENTS], events);
 static struct kmem_cache *ctx_cache;
 static struct dentry *debugfs_dir;
 
@@ -112,6 +113,40 @@ void avl_exit(void)
 {
 	debugfs_remove(debugfs_dir);
 	kmem_cache_destroy(ctx_cache);
+}
+
+/** avl_count() - Count an event @nr times */
+void avl_count(unsigned int event, unsigned int nr)
+{
+	this_cpu_add(events[event], nr);
+}
+
+static unsigned long sum(unsigned long __percpu *counter)
+{
+	unsigned long total = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		total += *per_cpu_ptr(counter, cpu);
+	return total;
+}
+
+/** avl_sum() - How often was an event counted? */
+unsigned long avl_sum(unsigned int event)
+{
+	return sum(&events[event]);
+}
+
+/** avl_kernel_sum() - How often did the kernel count an event? */
+unsigned long avl_kernel_sum(unsigned int event)
+{
+	return sum(&anon_vma_lazy_events[event]);
+}
+
+/** avl_get_module() - Pin the module, which is pinned already */
+void avl_get_module(void)
+{
+	__module_get(THIS_MODULE);
 }
 
 /** avl_ctx_alloc() - Allocate a context; NULL if out of memory */

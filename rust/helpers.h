@@ -21,7 +21,21 @@ int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *answer,
 			       size_t size);
 int anon_vma_lazy_walk_pfn(unsigned long pfn, char *answer, size_t size);
 
+/* As Event in helpers.rs. */
+enum avl_event {
+	AVL_DETACH,
+	AVL_WALK,
+	AVL_WALK_CONTEXT,
+	AVL_WALK_VMA,
+	AVL_WALK_CONTENDED,
+	AVL_NR_EVENTS,
+};
+
 /* Defined in helpers.c. */
+void avl_count(unsigned int event, unsigned int nr);
+unsigned long avl_sum(unsigned int event);
+unsigned long avl_kernel_sum(unsigned int event);
+void avl_get_module(void);
 int avl_init(unsigned int ctx_size);
 void avl_exit(void);
 void *avl_ctx_alloc(void);

@@ -51,7 +51,53 @@ impl Kind {
     }
 }
 
+/// What [`count`] counts, see `enum avl_event` in `helpers.h`.
+#[repr(u32)]
+#[derive(Clone, Copy)]
+pub(crate) enum Event {
+    /// A VMA left the tree before its page table entries.
+    Detach,
+    /// A walk from a lazy anon_vma.
+    Walk,
+    /// A context visited by a walk.
+    WalkContext,
+    /// A VMA visited by a walk.
+    WalkVma,
+    /// A walk given up for a lock.
+    WalkContended,
+}
+
+/// Counts an event `nr` times, on this CPU.
+pub(crate) fn count(event: Event, nr: c_uint) {
+    // SAFETY: `event` is one of the enumerators; there are no other requirements.
+    unsafe { avl_count(event as c_uint, nr) };
+}
+
+/// How often an event has been counted.
+pub(crate) fn sum(event: Event) -> i64 {
+    // SAFETY: As in `count`.
+    (unsafe { avl_sum(event as c_uint) }) as i64
+}
+
+/// How often the kernel has counted an event of `enum anon_vma_lazy_event`.
+pub(crate) fn kernel_sum(event: bindings::anon_vma_lazy_event) -> i64 {
+    // SAFETY: As in `count`.
+    (unsafe { avl_kernel_sum(event) }) as i64
+}
+
+/// Takes a reference on the module for a context; the kernel drops it.
+///
+/// The module has a reference already: the caller's or the parent context's.
+pub(crate) fn get_module() {
+    // SAFETY: No requirements.
+    unsafe { avl_get_module() };
+}
+
 extern "C" {
+    fn avl_count(event: c_uint, nr: c_uint);
+    fn avl_sum(event: c_uint) -> usize;
+    fn avl_kernel_sum(event: c_uint) -> usize;
+    fn avl_get_module();
     pub(crate) fn avl_init(ctx_size: c_uint) -> c_int;
     pub(crate) fn avl_exit();
     pub(crate) fn avl_ctx_alloc() -> *mut c_void;

@@ -49,9 +49,9 @@ unsafe impl Sync for Ops {}
 static OPS: Ops = Ops(bindings::anon_vma_lazy_ops {
     owner: this_module::<AnonVmaLazy>().as_ptr(),
     want: Some(walk::want),
-    create: Some(context::create),
-    destroy: Some(context::destroy),
+    create: Some(context::get),
     fork: Some(context::fork),
+    sever: Some(context::sever),
     leave: Some(context::leave),
     detach: Some(walk::detach),
     reattach: Some(walk::reattach),
@@ -66,10 +66,7 @@ impl kernel::Module for AnonVmaLazy {
         // SAFETY: Called once, before anything else of `helpers.c`.
         to_result(unsafe { helpers::avl_init(size_of::<context::Context>() as u32) })?;
         // SAFETY: All functions in the table may be called from now on, until `drop()`.
-        to_result(unsafe { bindings::anon_vma_lazy_register(&OPS.0) }).inspect_err(|_| {
-            // SAFETY: Nothing uses it yet.
-            unsafe { helpers::avl_exit() };
-        })?;
+        unsafe { bindings::anon_vma_lazy_register(&OPS.0) };
         Ok(Self)
     }
 }

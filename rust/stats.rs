@@ -2,9 +2,16 @@
 
 //! The debugfs file `stats`: one `name value` per line.
 
-use crate::context::{
-    self,
-    Context, //
+use crate::{
+    context::{
+        self,
+        Context, //
+    },
+    helpers::{
+        kernel_sum,
+        sum,
+        Event, //
+    }, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -18,12 +25,6 @@ use kernel::{
     sync::atomic::Relaxed, //
 };
 
-/// How often an event of `enum anon_vma_lazy_event` has happened.
-fn count(event: bindings::anon_vma_lazy_event) -> i64 {
-    // SAFETY: `event` is one of the enumerators; there are no other requirements.
-    (unsafe { bindings::anon_vma_lazy_count(event) }) as i64
-}
-
 /// Shows the statistics.
 ///
 /// # Safety
@@ -35,10 +36,10 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
 
     // SAFETY: By the safety requirements.
     let m = unsafe { SeqFile::from_raw(m) };
-    let vmas_total = count(b::anon_vma_lazy_event_ANON_VMA_LAZY_LINK);
-    let vmas = vmas_total - count(b::anon_vma_lazy_event_ANON_VMA_LAZY_UNLINK);
-    let displaced = count(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_ALLOC)
-        - count(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_FREE);
+    let vmas_total = kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_LINK);
+    let vmas = vmas_total - kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_UNLINK);
+    let displaced = kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_ALLOC)
+        - kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_FREE);
     let contexts = context::CONTEXTS.load(Relaxed);
     let anchors = context::ANCHORS.load(Relaxed);
     // What stock has at the least: an anon_vma and a chain per VMA.
@@ -55,19 +56,19 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         ("anon_vmas", anchors),
         ("vmas_lazy", vmas),
         ("vmas_lazy_total", vmas_total),
-        ("vmas_eager_total", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_EAGER)),
+        ("vmas_eager_total", kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_EAGER)),
         ("vmas_displaced", displaced),
-        ("vmas_detached_total", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_DETACH)),
+        ("vmas_detached_total", sum(Event::Detach)),
         ("anon_vmas_saved", anon_vmas_saved),
         ("chains_saved", chains_saved),
         ("bytes_saved", bytes_saved),
         ("forks", context::FORKS.load(Relaxed)),
         ("anchors_donated", context::DONATED.load(Relaxed)),
         ("anchors_borrowed", context::BORROWED.load(Relaxed)),
-        ("walks", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK)),
-        ("walk_contexts", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK_CONTEXT)),
-        ("walk_vmas", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK_VMA)),
-        ("walk_contended", count(b::anon_vma_lazy_event_ANON_VMA_LAZY_WALK_CONTENDED)),
+        ("walks", sum(Event::Walk)),
+        ("walk_contexts", sum(Event::WalkContext)),
+        ("walk_vmas", sum(Event::WalkVma)),
+        ("walk_contended", sum(Event::WalkContended)),
     ] {
         seq_print!(m, "{name} {value}\n");
     }

@@ -25,7 +25,10 @@ use crate::{
         Links, //
     },
     family,
-    helpers, //
+    helpers::{
+        self,
+        Event, //
+    }, //
 };
 use core::ptr::{
     addr_of,
@@ -239,14 +242,13 @@ impl Walk<'_> {
             return None;
         }
         // SAFETY: The member lock protects the tree of chains and the VMAs in it.
-        let avc = unsafe { bindings::anon_vma_lazy_walk_displaced(walk) };
-        if avc.is_null() {
+        let vma = unsafe { bindings::anon_vma_lazy_walk_displaced(walk) };
+        if vma.is_null() {
             // SAFETY: The context is there.
             walk.detached = unsafe { addr_of_mut!((*walk.ctx).detached) };
             return None;
         }
-        // SAFETY: A chain in the tree has a VMA.
-        Some(unsafe { (*avc).vma })
+        Some(vma)
     }
 
     /// The next VMA from the list of detached ones.
@@ -343,6 +345,10 @@ pub(crate) unsafe extern "C" fn walk_end(walk: *mut bindings::anon_rmap_walk) {
     if walk.0.locked {
         walk.exit();
     }
+    helpers::count(Event::Walk, 1);
+    helpers::count(Event::WalkContext, walk.0.nr_contexts);
+    helpers::count(Event::WalkVma, walk.0.nr_vmas);
+    helpers::count(Event::WalkContended, walk.0.contended.into());
 }
 
 /// Calls `each` for the natural lazy VMAs in a range, under the member lock for write.
@@ -376,7 +382,7 @@ unsafe fn for_each_natural(
     }
 }
 
-/// Lists VMAs that are about to leave the VMA tree. Returns how many.
+/// Lists VMAs that are about to leave the VMA tree.
 ///
 /// # Context
 ///
@@ -389,7 +395,7 @@ pub(crate) unsafe extern "C" fn detach(
     ctx: *mut bindings::anon_vma_lazy,
     start: usize,
     end: usize,
-) -> usize {
+) {
     let mut count = 0;
     // SAFETY: By the safety requirements. The `anon_vma_chain` of a natural VMA in the tree is
     // unused, and the list is protected by the lock held.
@@ -399,7 +405,7 @@ pub(crate) unsafe extern "C" fn detach(
             count += 1;
         });
     }
-    count
+    helpers::count(Event::Detach, count);
 }
 
 /// Undoes [`detach`].
