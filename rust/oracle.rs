@@ -129,13 +129,18 @@ unsafe fn walk<F: FnMut(*mut bindings::vm_area_struct, usize)>(
     folio: *mut bindings::folio,
     mut each: F,
 ) {
+    /// The callback of the walk.
+    ///
+    /// # Safety
+    ///
+    /// `each` must point to an `F` that nothing else uses now.
     unsafe extern "C" fn one<F: FnMut(*mut bindings::vm_area_struct, usize)>(
         _folio: *mut bindings::folio,
         vma: *mut bindings::vm_area_struct,
         address: usize,
         each: *mut c_void,
     ) -> bool {
-        // SAFETY: `arg` below is exclusively borrowed for the time of the walk.
+        // SAFETY: By the safety requirements.
         (unsafe { &mut *each.cast::<F>() })(vma, address);
         true
     }
@@ -145,7 +150,7 @@ unsafe fn walk<F: FnMut(*mut bindings::vm_area_struct, usize)>(
         arg: addr_of_mut!(each).cast(),
         ..Default::default()
     };
-    // SAFETY: By the safety requirements; `one` has the signature of the callback.
+    // SAFETY: By the safety requirements; `arg` is what `one` wants, borrowed for the whole walk.
     unsafe { bindings::rmap_walk(folio, &mut control) };
 }
 
@@ -248,8 +253,7 @@ unsafe fn check(
                     let expected = if ksm {
                         at
                     } else {
-                        (range.vm_start as u64)
-                            .wrapping_add(page.wrapping_sub(pgoff) << PAGE_SHIFT)
+                        (range.vm_start as u64).wrapping_add(page.wrapping_sub(pgoff) << PAGE_SHIFT)
                             as usize
                     };
                     found |= (*visited).vm_mm == mm
@@ -275,12 +279,11 @@ unsafe fn check(
                 tally.surplus += (visits as u64).saturating_sub(mapped as u64);
             }
         }
-        !found && kind(()) != Kind::None
-            && {
-                // ksmd forgets a page for a moment while it goes from tree to tree.
-                tally.ksm_missed += u64::from(ksm);
-                !ksm
-            }
+        !found && kind(()) != Kind::None && {
+            // ksmd forgets a page for a moment while it goes from tree to tree.
+            tally.ksm_missed += u64::from(ksm);
+            !ksm
+        }
     });
 
     if missed {

@@ -158,7 +158,7 @@ unsigned long avl_entry(struct mm_struct *mm, unsigned long address,
 {
 	struct folio *swap = NULL;
 	struct page *page = NULL;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	pgd_t *pgd;
 	p4d_t *p4d;
 	pud_t *pud;

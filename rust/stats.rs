@@ -56,7 +56,10 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         ("anon_vmas", anchors),
         ("vmas_lazy", vmas),
         ("vmas_lazy_total", vmas_total),
-        ("vmas_eager_total", kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_EAGER)),
+        (
+            "vmas_eager_total",
+            kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_EAGER),
+        ),
         ("vmas_displaced", displaced),
         ("vmas_detached_total", sum(Event::Detach)),
         ("anon_vmas_saved", anon_vmas_saved),

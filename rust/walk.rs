@@ -64,8 +64,7 @@ type Vma = *mut bindings::vm_area_struct;
 
 /// VMAs whose page tables move without the anon_vma lock, whose callbacks need their file, or whose
 /// pages no rmap knows.
-const NEVER: u64 =
-    (flags::HUGETLB | flags::PFNMAP | flags::MIXEDMAP | flags::IO) as u64;
+const NEVER: u64 = (flags::HUGETLB | flags::PFNMAP | flags::MIXEDMAP | flags::IO) as u64;
 
 /// The address of the first byte of a VMA.
 ///
@@ -219,7 +218,7 @@ impl Walk<'_> {
             let _rcu = rcu::read_lock();
             // SAFETY: The RCU read lock protects the nodes.
             let vma: Vma = unsafe { bindings::mas_walk(&mut mas) }.cast();
-            walk.address = mas.last.checked_add(1).unwrap_or(usize::MAX);
+            walk.address = mas.last.saturating_add(1);
             if vma.is_null() {
                 continue;
             }
@@ -311,10 +310,7 @@ unsafe fn accepts(vma: Vma, mm: *mut bindings::mm_struct, first: usize, last: us
     // SAFETY: As above. An empty list means neither displaced nor detached.
     let natural = unsafe { (*vma).vm_mm == mm && core::ptr::eq((*chain).next, chain) };
 
-    natural
-        && start <= last
-        && end > first
-        && !(hidden != 0 && start <= hidden && hidden < end)
+    natural && start <= last && end > first && !(hidden != 0 && start <= hidden && hidden < end)
 }
 
 /// The next VMA of a walk, with the member lock of its address space held for read.
