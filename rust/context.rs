@@ -12,7 +12,7 @@
 //! A context owns one reference on each anchor it holds, an anchor one on the root. An anchor that
 //! somebody else still refers to (KSM, migration) outlives its holder; walks from it find nothing.
 //!
-//! C side: [`include/linux/anon_vma_lazy.h`](srctree/include/linux/anon_vma_lazy.h).
+//! C side: [`include/linux/rmap.h`](srctree/include/linux/rmap.h).
 
 use crate::{
     family::{
@@ -168,7 +168,7 @@ impl Anchor {
     /// The caller must own it, and hold no rmap lock.
     unsafe fn put(self) {
         // SAFETY: By the safety requirements.
-        unsafe { bindings::anon_vma_lazy_put(self.as_ptr()) };
+        unsafe { helpers::avl_anon_vma_put(self.as_ptr()) };
     }
 
     /// Drops the reference of the holder that is gone.
@@ -446,12 +446,15 @@ pub(crate) unsafe extern "C" fn sever(lazy: *mut bindings::anon_vma_lazy) {
 ///
 /// # Context
 ///
-/// The address space is severed and its VMAs are unlinked; no rmap lock held; may sleep.
+/// The VMAs of the address space are unlinked; no rmap lock held; may sleep.
 ///
 /// # Safety
 ///
 /// `lazy` must be the context of an address space that forgets it now.
 pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
+    // An address space without any VMA is not severed yet.
+    // SAFETY: By the safety requirements.
+    unsafe { sever(lazy) };
     // SAFETY: By the safety requirements it is there until it is taken out below.
     let ctx = unsafe { Ctx::from_ptr(lazy) };
     // INVARIANT: An anchor that is in use does not go away.

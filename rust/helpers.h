@@ -41,6 +41,7 @@ void avl_exit(void);
 void *avl_ctx_alloc(void);
 void avl_ctx_free(void *ctx);
 void avl_anon_vma_get(struct anon_vma *anon_vma);
+void avl_anon_vma_put(struct anon_vma *anon_vma);
 void avl_list_del_init(struct list_head *entry);
 
 /* Defined in pagetable.c. */
@@ -63,6 +64,5 @@ unsigned long avl_folio_index(struct folio *folio);
 int avl_folio_mapcount(struct folio *folio);
 struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 					struct vm_area_struct *vma);
-void avl_anon_vma_put(struct anon_vma *anon_vma);
 
 #endif /* _ANON_VMA_LAZY_HELPERS_H */

@@ -103,6 +103,7 @@ extern "C" {
     pub(crate) fn avl_ctx_alloc() -> *mut c_void;
     pub(crate) fn avl_ctx_free(ctx: *mut c_void);
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
+    pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
     pub(crate) fn avl_killed() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;
@@ -132,7 +133,6 @@ extern "C" {
         folio: *mut bindings::folio,
         vma: *mut bindings::vm_area_struct,
     ) -> *mut bindings::anon_vma;
-    pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
 }
 
 /// The folio is anonymous: flag of `avl_folio_flags()`.

@@ -4,13 +4,13 @@
  * functions of the kernel. Nothing here knows of the look-up it checks.
  */
 
-#include <linux/anon_vma_lazy.h>
 #include <linux/huge_mm.h>
 #include <linux/ksm.h>
 #include <linux/leafops.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
@@ -337,14 +337,8 @@ struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 		anon_vma = NULL;
 	rcu_read_unlock();
 	if (anon_vma && anon_vma->root != vma->anon_vma->root) {
-		anon_vma_lazy_put(anon_vma);
+		avl_anon_vma_put(anon_vma);
 		anon_vma = NULL;
 	}
 	return anon_vma;
-}
-
-/** avl_anon_vma_put() - Undo avl_folio_pin_anon_vma() */
-void avl_anon_vma_put(struct anon_vma *anon_vma)
-{
-	anon_vma_lazy_put(anon_vma);
 }
