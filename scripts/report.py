@@ -98,7 +98,8 @@ def main():
         problems.append("no test ran")
         failed += 1
 
-    print("\n".join("  " + problem for problem in problems))
+    for problem in problems:
+        print("  " + problem)
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)
 
