@@ -452,11 +452,14 @@ pub(crate) unsafe extern "C" fn sever(lazy: *mut bindings::anon_vma_lazy) {
 ///
 /// `lazy` must be the context of an address space that forgets it now.
 pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
-    // An address space without any VMA is not severed yet.
-    // SAFETY: By the safety requirements.
-    unsafe { sever(lazy) };
-    // SAFETY: By the safety requirements it is there until it is taken out below.
-    let ctx = unsafe { Ctx::from_ptr(lazy) };
+    // SAFETY: By the safety requirements it is there until it is taken out below. Only its address
+    // space, which is the caller's, writes `mm`.
+    let (ctx, severed) = unsafe { (Ctx::from_ptr(lazy), (*lazy).mm.is_null()) };
+    if !severed {
+        // The address space had no VMA.
+        // SAFETY: By the safety requirements.
+        unsafe { sever(lazy) };
+    }
     // INVARIANT: An anchor that is in use does not go away.
     // SAFETY: The context is there, and its anchor never changes.
     let root = Anchor(unsafe { NonNull::new_unchecked((*lazy).anchor) }).root();

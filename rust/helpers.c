@@ -221,6 +221,12 @@ void avl_anon_vma_put(struct anon_vma *anon_vma)
 		__put_anon_vma(anon_vma);
 }
 
+/** avl_cond_resched() - cond_resched() */
+void avl_cond_resched(void)
+{
+	cond_resched();
+}
+
 /** avl_list_del_init() - list_del_init() */
 void avl_list_del_init(struct list_head *entry)
 {

@@ -42,6 +42,7 @@ void *avl_ctx_alloc(void);
 void avl_ctx_free(void *ctx);
 void avl_anon_vma_get(struct anon_vma *anon_vma);
 void avl_anon_vma_put(struct anon_vma *anon_vma);
+void avl_cond_resched(void);
 void avl_list_del_init(struct list_head *entry);
 
 /* Defined in pagetable.c. */
@@ -53,8 +54,6 @@ struct folio *avl_get_pfn(unsigned long pfn);
 unsigned long avl_entry(struct mm_struct *mm, unsigned long address,
 			unsigned int *kind, struct folio **folio,
 			unsigned long *index);
-unsigned int avl_kind(struct mm_struct *mm, unsigned long address,
-		      struct folio *folio);
 void avl_folio_lock(struct folio *folio);
 void avl_folio_unlock(struct folio *folio);
 void avl_folio_put(struct folio *folio);
