@@ -421,6 +421,37 @@ pub(crate) unsafe extern "C" fn fork(
     0
 }
 
+/// Takes a reference on an anon_vma if a context or an ancestor of it holds it. It may be a stale
+/// pointer: it is only compared.
+///
+/// # Context
+///
+/// mmap_lock held, so that the context stays, and no rmap lock; may sleep.
+///
+/// # Safety
+///
+/// `lazy` must be the context of an address space.
+#[no_mangle]
+unsafe extern "C" fn anon_vma_lazy_pin(
+    lazy: *mut bindings::anon_vma_lazy,
+    anon_vma: *mut bindings::anon_vma,
+) -> bool {
+    // SAFETY: By the safety requirements.
+    let ctx = unsafe { Ctx::from_ptr(lazy) };
+    // INVARIANT: An anchor that is in use does not go away.
+    // SAFETY: The context is there, and its anchor never changes.
+    let root = Anchor(unsafe { NonNull::new_unchecked((*lazy).anchor) }).root();
+
+    let family = Family::lock(root);
+    family::holds(&family.links, ctx, |anchor| {
+        let found = anchor.as_ptr() == anon_vma;
+        if found {
+            anchor.get();
+        }
+        found
+    })
+}
+
 /// Ends all walks in an address space, for ever.
 ///
 /// # Context

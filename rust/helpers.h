@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 struct anon_vma;
+struct anon_vma_lazy;
 struct folio;
 struct list_head;
 struct mm_struct;
@@ -20,6 +21,7 @@ int anon_vma_lazy_verify_show(struct seq_file *m, void *unused);
 int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *text,
 			       size_t *len);
 int anon_vma_lazy_walk_pfn(unsigned long pfn, char *text, size_t *len);
+bool anon_vma_lazy_pin(struct anon_vma_lazy *ctx, struct anon_vma *anon_vma);
 
 /* As Event in helpers.rs. */
 enum avl_event {

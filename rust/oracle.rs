@@ -199,6 +199,7 @@ struct Tally {
     ksm: u64,
     migration: u64,
     swap: u64,
+    unchecked: u64,
     hwpoison: u64,
     missed: u64,
     ksm_missed: u64,
@@ -250,6 +251,7 @@ unsafe fn check(
                 // SAFETY: The folio is locked, the VMA has an entry for it.
                 pinned = unsafe { h::avl_folio_pin_anon_vma(folio, vma) };
                 if pinned.is_null() {
+                    tally.unchecked += 1;
                     return false;
                 }
             }
@@ -379,6 +381,7 @@ fn verify(m: &SeqFile) -> Result {
         ("ksm", tally.ksm),
         ("migration", tally.migration),
         ("swap", tally.swap),
+        ("unchecked", tally.unchecked),
         ("hwpoison", tally.hwpoison),
         ("missed", tally.missed),
         ("ksm_missed", tally.ksm_missed),

@@ -300,9 +300,10 @@ int avl_folio_mapcount(struct folio *folio)
  * @folio: An anonymous folio that is not a KSM folio, locked.
  * @vma: A VMA that has an entry for it, with the mmap_lock held; or NULL.
  *
- * Mappings keep the anon_vma. Nothing keeps that of a folio that is not mapped,
- * unless the VMA could map it again as what it was: not if it had it by KSM,
- * where the folio now points to what some other process had.
+ * Mappings keep the anon_vma. That of a folio that is not mapped is kept if the
+ * VMA could map it again, which is so but for a KSM folio that was swapped out:
+ * once read by a process it points to what that one had. Look for the pointer
+ * among those that the VMA's pages may have.
  *
  * Return: The anon_vma with a reference, NULL if there is nothing to keep it.
  */
@@ -310,14 +311,20 @@ struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 					struct vm_area_struct *vma)
 {
 	struct anon_vma *anon_vma = folio_get_anon_vma(folio);
+	struct anon_vma_chain *avc;
 
 	if (anon_vma || !vma || !vma->anon_vma)
 		return anon_vma;
 
 	anon_vma = (void *)((unsigned long)folio->mapping - FOLIO_MAPPING_ANON);
-	if (anon_vma != vma->anon_vma && anon_vma != vma->anon_vma->root &&
-	    mm_flags_test(MMF_VM_MERGEABLE, vma->vm_mm))
-		return NULL;
-	avl_anon_vma_get(anon_vma);
-	return anon_vma;
+	if (anon_vma_is_lazy(vma->anon_vma))
+		return anon_vma_lazy_pin(mm_anon_vma_lazy(vma->vm_mm), anon_vma) ?
+			anon_vma : NULL;
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
+		if (avc->anon_vma == anon_vma) {
+			avl_anon_vma_get(anon_vma);
+			return anon_vma;
+		}
+	}
+	return NULL;
 }
