@@ -553,10 +553,12 @@ unsafe extern "C" fn anon_vma_lazy_walk_address(
                 };
             // SAFETY: As above.
             match mapped.then(|| unsafe { entry(mm, address) }) {
-                // SAFETY: As above; there is an entry for the folio.
                 Some(Entry {
                     folio: Some(folio), ..
-                }) => unsafe { describe(&folio, vma, out) },
+                }) => {
+                    // SAFETY: As above; there is an entry for the folio.
+                    unsafe { describe(&folio, vma, out) }
+                }
                 Some(entry) if entry.kind == Kind::HwPoison => {
                     out.line(fmt!("error: poisoned page at this address"));
                     Err(EHWPOISON)

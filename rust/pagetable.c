@@ -4,7 +4,6 @@
  * functions of the kernel. Nothing here knows of the look-up it checks.
  */
 
-#include <linux/huge_mm.h>
 #include <linux/ksm.h>
 #include <linux/leafops.h>
 #include <linux/memory_hotplug.h>
@@ -141,6 +140,7 @@ static enum avl_kind softleaf_kind(softleaf_t entry, struct page **page,
 		*swap = swap_cache_get_folio(entry);
 		if (!*swap)
 			return AVL_NONE;
+		/* Stable if the folio is locked, of no interest otherwise. */
 		*index = swp_offset(entry) - swp_offset(data_race((*swap)->swap));
 		return AVL_SWAP;
 	}
