@@ -317,8 +317,9 @@ struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 		return anon_vma;
 
 	anon_vma = (void *)((unsigned long)folio->mapping - FOLIO_MAPPING_ANON);
-	if (anon_vma_is_lazy(vma->anon_vma))
-		return anon_vma_lazy_pin(mm_anon_vma_lazy(vma->vm_mm), anon_vma) ?
+	/* As anon_vma_is_lazy(), whose static key modules cannot see. */
+	if (!vma->anon_vma->parent)
+		return anon_vma_lazy_pin(vma->vm_mm->anon_vma_lazy, anon_vma) ?
 			anon_vma : NULL;
 	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
 		if (avc->anon_vma == anon_vma) {
