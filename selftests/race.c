@@ -19,7 +19,9 @@
 #include "kmsg.h"
 
 #define TIMEOUT		300	/* for a process that hangs */
-#define ROUNDS		20	/* at least */
+/* At least as many of each. */
+#define ROUNDS		40
+#define MIGRATED	1000	/* pages */
 #define PAGES		64
 /* Pages at two places, moved 8 times. */
 #define NR_MOVED	(8 * 2 * PAGES)
@@ -37,11 +39,10 @@ FIXTURE(race)
 	long migrated;		/* by the system before the test, in pages */
 };
 
-/* How pages are migrated meanwhile, and how many at least. */
+/* How pages are migrated meanwhile. */
 FIXTURE_VARIANT(race)
 {
 	void *(*migrate)(void *arg);
-	long pages;
 };
 
 /* All pages to one node, to the other, and so on. */
@@ -86,13 +87,11 @@ static void *compact(void *arg)
 FIXTURE_VARIANT_ADD(race, move_pages)
 {
 	.migrate = move_pages_back_and_forth,
-	.pages = 2000,
 };
 
 FIXTURE_VARIANT_ADD(race, compaction)
 {
 	.migrate = compact,
-	.pages = 10000,
 };
 
 static int start(struct migrator *m, void *(*migrate)(void *arg), char *place,
@@ -122,9 +121,9 @@ static long migrated(void)
 }
 
 /* Is there another round? */
-static bool more(int round, long pages)
+static bool more(int round, long before)
 {
-	return round < ROUNDS || migrated() < pages;
+	return round < ROUNDS || migrated() < before + MIGRATED;
 }
 
 FIXTURE_SETUP(race)
@@ -161,7 +160,7 @@ TEST_F_TIMEOUT(race, munmap, TIMEOUT)
 	int i = 0;
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, tail, tail));
-	for (; more(i, self->migrated + variant->pages); i++) {
+	for (; more(i, self->migrated); i++) {
 		ASSERT_EQ(p, avl_map(0, before + PAGES));
 		for (unsigned long page = 0; page < before; page++)
 			p[page * psize()] = 1;
@@ -185,7 +184,7 @@ TEST_F_TIMEOUT(race, mremap, TIMEOUT)
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, place[0], place[1]));
 	ASSERT_EQ(place[0], avl_map(0, PAGES));
-	for (; more(i, self->migrated + variant->pages); i++) {
+	for (; more(i, self->migrated); i++) {
 		avl_fill(place[0], size, i);
 		for (int move = 0; move < moves; move++) {
 			char *from = place[move % 2], *to = place[(move + 1) % 2];
@@ -210,7 +209,7 @@ TEST_F_TIMEOUT(race, map_fixed, TIMEOUT)
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, p, p));
 	ASSERT_EQ(p, avl_map(0, PAGES));
-	for (; more(i, self->migrated + variant->pages); i++) {
+	for (; more(i, self->migrated); i++) {
 		avl_fill(p, size, i);
 		sched_yield();
 		ASSERT_EQ(middle, mmap(middle, 2 * part, PROT_READ | PROT_WRITE,
@@ -246,7 +245,7 @@ TEST_F_TIMEOUT(race, fork, TIMEOUT)
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, avl_addr(0), avl_addr(0)));
 	ASSERT_EQ(avl_addr(0), avl_map(0, PAGES));
-	for (; more(i, self->migrated + variant->pages); i++) {
+	for (; more(i, self->migrated); i++) {
 		avl_fill(avl_addr(0), size, i);
 		for (int c = 0; c < 4; c++) {
 			pid[c] = fork();
