@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -302,6 +303,81 @@ int avl_move(pid_t pid, const void *p, size_t size, int node)
 	return moved;
 }
 
+/* The number of the page frame of a page of this process. */
+unsigned long avl_pfn(const void *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	unsigned long pfn = pagemap_get_pfn(fd, (char *)p);
+
+	close(fd);
+	return pfn;
+}
+
+/* Puts new pages on the LRU lists: where they are not, who looks misses them. */
+int avl_drain(void)
+{
+	return avl_write("/proc/sys/vm/drop_caches", "1");
+}
+
+/*
+ * Lets KSM merge pages until so many mappings of KSM pages are there. Then it is
+ * paused: ksmd forgets a page for a moment when it looks at it.
+ */
+int avl_ksm_merge(long pages)
+{
+	static struct avl_verify verify;
+	int err = avl_write("/sys/kernel/mm/ksm/sleep_millisecs", "0");
+
+	do {
+		err = err ?: ksm_start();
+		err = err ?: avl_write("/sys/kernel/mm/ksm/run", "0");
+		err = err ?: avl_verify(&verify);
+	} while (!err && verify.ksm < pages);
+	return err;
+}
+
+#define CGROUP		"/sys/fs/cgroup/"
+#define MEMCG		CGROUP "anon_vma_lazy/"
+
+static int enter_cgroup(const char *procs)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	return avl_write(procs, pid);
+}
+
+/*
+ * Moves this process to a memory cgroup of its own. What it and its children
+ * fault from now on avl_memcg_reclaim() can reclaim.
+ */
+int avl_memcg_enter(void)
+{
+	int err = avl_write(CGROUP "cgroup.subtree_control", "+memory");
+
+	if (err)
+		return err;
+	if (mkdir(MEMCG, 0700) && errno != EEXIST)
+		return -errno;
+	return enter_cgroup(MEMCG "cgroup.procs");
+}
+
+/* Swaps out some anonymous pages of the cgroup, shared ones as well. */
+int avl_memcg_reclaim(void)
+{
+	int err = avl_write(MEMCG "memory.reclaim", "1M swappiness=max");
+
+	/* So much there may not be. */
+	return err == -EAGAIN ? 0 : err;
+}
+
+/* Undoes avl_memcg_enter(). */
+void avl_memcg_leave(void)
+{
+	enter_cgroup(CGROUP "cgroup.procs");
+	rmdir(MEMCG);
+}
+
 /* The words of a page: all different, and other ones for each seed. */
 static unsigned long word(unsigned long seed, unsigned long i)
 {
@@ -478,11 +554,16 @@ static int start_children(struct avl_tree *t)
  */
 int avl_tree_start(struct avl_tree *t)
 {
+	const unsigned int size = avl_tree_size(t);
+
 	t->id = 0;
-	t->pids = mmap(NULL, avl_tree_size(t) * sizeof(pid_t),
-		       PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (t->pids == MAP_FAILED)
+	t->areas = mmap(NULL, size * (sizeof(*t->areas) + sizeof(*t->pids)) +
+			sizeof(*t->run_in), PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (t->areas == MAP_FAILED)
 		return -errno;
+	t->pids = (pid_t *)(t->areas + size);
+	t->run_in = (unsigned int *)(t->pids + size);
 	t->pids[0] = getpid();
 	return start_children(t);
 }
@@ -490,8 +571,10 @@ int avl_tree_start(struct avl_tree *t)
 static int run_node(void *arg, void *fn)
 {
 	struct avl_tree *t = arg;
-	int err = ((int (*)(struct avl_tree *))fn)(t);
+	int err = 0;
 
+	if (*t->run_in == UINT_MAX || *t->run_in == t->id)
+		err = ((int (*)(struct avl_tree *))fn)(t);
 	for (unsigned int i = 0; t->depth && i < t->width && !err; i++)
 		err = send_order(&t->children[i], run_node, fn);
 	return err;
@@ -503,6 +586,14 @@ static int run_node(void *arg, void *fn)
  */
 int avl_tree_run(struct avl_tree *t, int (*fn)(struct avl_tree *t))
 {
+	return avl_tree_run_in(t, UINT_MAX, fn);
+}
+
+/* Calls fn() in one process of a tree. */
+int avl_tree_run_in(struct avl_tree *t, unsigned int id,
+		    int (*fn)(struct avl_tree *t))
+{
+	*t->run_in = id;
 	return run_node(t, fn);
 }
 
@@ -517,4 +608,88 @@ int avl_tree_end(struct avl_tree *t)
 		err = err ?: result;
 	}
 	return err;
+}
+
+/* Where this process has the memory of its family. */
+char *avl_family_area(const struct avl_tree *t)
+{
+	return t->areas[t->id];
+}
+
+/* Does it hold what avl_family_start() wrote? */
+int avl_family_check(struct avl_tree *t)
+{
+	return !avl_check(avl_family_area(t), t->size, 1);
+}
+
+/* Gets this process a page of its own, with the same contents. */
+int avl_family_write(struct avl_tree *t)
+{
+	const unsigned long page = t->id % (t->size / psize());
+
+	avl_fill(avl_family_area(t) + page * psize(), psize(), 1 + page);
+	return 0;
+}
+
+/*
+ * Marks the first page as accessed in the page table. The TLB may think that it
+ * is, so it is flushed.
+ */
+int avl_family_touch(struct avl_tree *t)
+{
+	char *area = avl_family_area(t);
+
+	if (mprotect(area, t->size, PROT_NONE) ||
+	    mprotect(area, t->size, PROT_READ | PROT_WRITE))
+		return -errno;
+	FORCE_READ(*area);
+	return 0;
+}
+
+static int displace(struct avl_tree *t)
+{
+	char *to = t->areas[0] + (1 + t->id) * t->size;
+
+	if (t->id % 2 == 0)
+		return 0;
+	t->areas[t->id] = mremap(t->areas[t->id], t->size, t->size,
+				 MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	return t->areas[t->id] != to;
+}
+
+/*
+ * Starts a tree of processes that share the pages of an area, which is filled
+ * first. Each checks it at its end. Every other process has it elsewhere, if
+ * displaced. Returns 0 if all is well.
+ */
+int avl_family_start(struct avl_tree *t, char *area, size_t size, bool displaced)
+{
+	int err;
+
+	if (area == MAP_FAILED)
+		return -errno;
+	avl_fill(area, size, 1);
+	t->size = size;
+	t->after = avl_family_check;
+	err = avl_tree_start(t);
+	if (err)
+		return err;
+	for (unsigned int i = 0; i < avl_tree_size(t); i++)
+		t->areas[i] = area;
+	return displaced ? avl_tree_run(t, displace) : 0;
+}
+
+/* In how many of the processes does a walk find a page of the area? */
+unsigned int avl_family_mapped(const struct avl_tree *t, size_t offset)
+{
+	static char answer[8192];
+	unsigned int count = 0;
+
+	if (avl_rmap_walk(t->pids[0], t->areas[0] + offset, answer,
+			  sizeof(answer)))
+		return 0;
+	for (unsigned int i = 0; i < avl_tree_size(t); i++)
+		count += avl_rmap_maps(answer, t->pids[i],
+				       t->areas[i] + offset);
+	return count;
 }

@@ -42,7 +42,8 @@ struct avl_child {
 /*
  * A tree of processes: each node sees its own copy, and starts width children
  * as long as depth is not 0. Node ids are 0 for the test itself, then 1 to
- * width, and so on level by level; pids[id] is memory that all share.
+ * width, and so on level by level. All share pids[id] and, for
+ * avl_family_start(), areas[id]: where the process has the tested memory.
  */
 struct avl_tree {
 	unsigned int depth;
@@ -51,7 +52,10 @@ struct avl_tree {
 	int (*after)(struct avl_tree *t);
 	void *arg;
 	unsigned int id;
+	char **areas;
+	size_t size;
 	pid_t *pids;
+	unsigned int *run_in;
 	struct avl_child children[AVL_MAX_WIDTH];
 };
 
@@ -75,6 +79,12 @@ int avl_vmas(const void *p, size_t size);
 int avl_swapped(const void *p, size_t size);
 int avl_move(pid_t pid, const void *p, size_t size, int node);
 int avl_nodes(void);
+unsigned long avl_pfn(const void *p);
+int avl_drain(void);
+int avl_ksm_merge(long pages);
+int avl_memcg_enter(void);
+int avl_memcg_reclaim(void);
+void avl_memcg_leave(void);
 void avl_fill(void *p, size_t size, unsigned long seed);
 bool avl_check(const void *p, size_t size, unsigned long seed);
 
@@ -85,10 +95,24 @@ int avl_child_end(struct avl_child *c);
 
 int avl_tree_start(struct avl_tree *t);
 int avl_tree_run(struct avl_tree *t, int (*fn)(struct avl_tree *t));
+int avl_tree_run_in(struct avl_tree *t, unsigned int id,
+		    int (*fn)(struct avl_tree *t));
 int avl_tree_end(struct avl_tree *t);
 unsigned int avl_tree_size(const struct avl_tree *t);
 
+int avl_family_start(struct avl_tree *t, char *area, size_t size, bool displaced);
+char *avl_family_area(const struct avl_tree *t);
+int avl_family_check(struct avl_tree *t);
+int avl_family_write(struct avl_tree *t);
+int avl_family_touch(struct avl_tree *t);
+unsigned int avl_family_mapped(const struct avl_tree *t, size_t offset);
+
 /* For use in the tests of kselftest_harness.h. */
+
+/* VMAs became, or ceased to be, lazy since avl_mark(); nothing if disabled. */
+#define ASSERT_LAZY(number, name)					\
+	ASSERT_EQ(self->lazy ? (number) : 0, avl_since(name))
+
 #define ASSERT_VERIFIED()						\
 do {									\
 	static struct avl_verify __verify;				\

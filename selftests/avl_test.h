@@ -22,8 +22,4 @@ FIXTURE_TEARDOWN(vmas)
 	avl_set_parameter("enabled", self->lazy ? "1" : "0");
 }
 
-/* VMAs became, or ceased to be, lazy since avl_mark(); nothing if disabled. */
-#define ASSERT_LAZY(number, name)					\
-	ASSERT_EQ(self->lazy ? (number) : 0, avl_since(name))
-
 #endif /* AVL_TEST_H */

@@ -1,42 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Swap of pages of one process and of pages that a family shares. */
+/* Swap of pages of one process, and of pages that a family shares. */
 
-#include "avl_test.h"
+#include "avl_family.h"
 
 #define PAGES	64
-#define CGROUP	"/sys/fs/cgroup/anon_vma_lazy_swap"
-
-static char *area;
-
-static int check(struct avl_tree *t)
-{
-	return !avl_check(area, PAGES * psize(), 1);
-}
-
-static int swapped(struct avl_tree *t)
-{
-	return avl_swapped(area, PAGES * psize()) != PAGES;
-}
-
-/* Swaps in each page, every third by a write of what is there. */
-static int touch(struct avl_tree *t)
-{
-	for (unsigned int i = t->id; i < t->id + PAGES; i++) {
-		char *page = area + i % PAGES * psize();
-
-		if (i % 3)
-			FORCE_READ(*page);
-		else
-			avl_fill(page, psize(), 1 + i % PAGES);
-	}
-	return check(t);
-}
-
-FIXTURE(family)
-{
-	bool lazy;
-	struct avl_tree tree;
-};
 
 FIXTURE_SETUP(family)
 {
@@ -44,59 +11,86 @@ FIXTURE_SETUP(family)
 
 	self->lazy = avl_setup();
 	ASSERT_LT(0, avl_read("/proc/swaps", swaps, sizeof(swaps)));
-	if (!strchr(strchr(swaps, '\n'), '/'))
-		SKIP(return, "needs swap");
-	self->tree = (struct avl_tree){ .depth = 2, .width = 3, .after = check };
-	area = avl_map(0, PAGES);
-	ASSERT_NE(MAP_FAILED, area);
-	avl_fill(area, PAGES * psize(), 1);
+	ASSERT_NE(NULL, strchr(swaps, '/')) {
+		TH_LOG("no swap");
+	}
+	self->tree = (struct avl_tree){ .depth = 3, .width = 2 };
+	ASSERT_EQ(0, avl_memcg_enter());
+	ASSERT_EQ(0, avl_family_start(&self->tree, avl_map(0, PAGES),
+				      PAGES * psize(), variant->displaced));
 }
 
 FIXTURE_TEARDOWN(family)
 {
+	EXPECT_EQ(0, avl_tree_end(&self->tree));
+	avl_memcg_leave();
 }
 
-static int page_out(struct avl_tree *t)
+/* How many pages are not swapped out? */
+static int resident(struct avl_tree *t)
 {
-	return madvise(area, PAGES * psize(), MADV_PAGEOUT);
+	return PAGES - avl_swapped(avl_family_area(t), t->size);
 }
 
-/* Reclaims pages that are mapped by several too, as far as it goes. */
-static int reclaim(void)
+/* Reclaims until no process has a page of the area any more. */
+static void swap_out(struct __test_metadata *_metadata, struct avl_tree *t)
 {
-	char pid[16];
-	int err;
-
-	avl_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	mkdir(CGROUP, 0700);
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	err = avl_write(CGROUP "/cgroup.procs", pid);
-	return err;
+	while (avl_tree_run(t, resident))
+		ASSERT_EQ(0, avl_memcg_reclaim());
+	ASSERT_VERIFIED();
 }
 
-TEST_F(family, alone)
+/* Each process starts elsewhere, and writes every third page. */
+static int swap_in(struct avl_tree *t)
+{
+	for (unsigned int i = t->id; i < t->id + PAGES; i++) {
+		char *page = avl_family_area(t) + i % PAGES * psize();
+
+		if (i % 3)
+			FORCE_READ(*page);
+		else
+			avl_fill(page, psize(), 1 + i % PAGES);
+	}
+	return avl_family_check(t);
+}
+
+TEST_F(family, all)
 {
 	for (int i = 0; i < 3; i++) {
-		ASSERT_EQ(0, page_out(NULL));
-		ASSERT_EQ(0, swapped(NULL));
-		ASSERT_VERIFIED();
-		ASSERT_EQ(0, touch(&self->tree));
+		swap_out(_metadata, &self->tree);
+		ASSERT_EQ(0, avl_tree_run(&self->tree, swap_in));
 		ASSERT_VERIFIED();
 	}
+	if (self->lazy)
+		ASSERT_LT(0, avl_since("walks"));
 }
 
-/* Children have copies of swap entries, and fault them in one after another. */
-TEST_F(family, swapped_before_fork)
+/* One process swaps pages in that are swapped out for the others. */
+TEST_F(family, each)
 {
-	ASSERT_EQ(0, page_out(NULL));
-	ASSERT_EQ(0, swapped(NULL));
-	ASSERT_EQ(0, avl_tree_start(&self->tree));
-	ASSERT_EQ(0, avl_tree_run(&self->tree, swapped));
+	struct avl_tree *t = &self->tree;
+
+	for (unsigned int id = 0; id < avl_tree_size(t); id += 5) {
+		swap_out(_metadata, t);
+		ASSERT_EQ(0, avl_tree_run_in(t, id, swap_in));
+		ASSERT_EQ(0, avl_tree_run_in(t, (id + 1) % 15, resident));
+		ASSERT_VERIFIED();
+	}
+	ASSERT_FAMILY();
+}
+
+/* The child of a process that is swapped out. */
+TEST_F(family, forked)
+{
+	struct avl_child child;
+
+	swap_out(_metadata, &self->tree);
+	ASSERT_EQ(0, avl_child_start(&child, NULL, (void *)avl_family_check,
+				     &self->tree));
+	ASSERT_EQ(0, avl_child_run(&child, (void *)resident));
 	ASSERT_VERIFIED();
-	ASSERT_EQ(0, avl_tree_run(&self->tree, touch));
-	ASSERT_VERIFIED();
-	ASSERT_EQ(0, avl_tree_end(&self->tree));
-	ASSERT_EQ(0, check(NULL));
+	ASSERT_EQ(0, avl_child_end(&child));
+	ASSERT_FAMILY();
 }
 
 TEST_HARNESS_MAIN
