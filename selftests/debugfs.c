@@ -309,7 +309,7 @@ TEST_F(vmas, no_page)
 	const unsigned long addresses[] = {
 		0, 1, (unsigned long)avl_addr(1), (unsigned long)unfaulted,
 		(unsigned long)zero, (unsigned long)shared, (unsigned long)file,
-		1UL << 47, 1UL << 63, -psize(), -1UL,
+		1UL << 47, 1UL << 63, -(unsigned long)psize(), -1UL,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(addresses); i++) {
