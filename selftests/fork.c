@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Fork: deep and wide trees, forks that fail, forks while disabled. */
 
+#include <errno.h>
+
 #include "avl_test.h"
 
 #define PAGES	16
@@ -111,6 +113,52 @@ TEST_F(vmas, unfaulted)
 	ASSERT_VERIFIED();
 	ASSERT_EQ(0, avl_child_end(&child));
 	ASSERT_TRUE(avl_check(area, psize(), 3));
+}
+
+/* A VMA that may not be had twice, behind all others of the tests. */
+static void map_large(struct __test_metadata *_metadata)
+{
+	char meminfo[4096];
+	const char *line;
+	long limit;
+
+	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_kbytes", "1"));
+	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_memory", "2"));
+	ASSERT_LT(0, avl_read("/proc/meminfo", meminfo, sizeof(meminfo)));
+	line = strstr(meminfo, "CommitLimit:");
+	ASSERT_NE(NULL, line);
+	limit = strtol(line + strlen("CommitLimit:"), NULL, 10);
+	ASSERT_NE(MAP_FAILED, avl_map(1UL << 20, limit * 1024 / 3 * 2 / psize()));
+}
+
+/* Forks that fail when most VMAs and their page tables are copied. */
+TEST_F(vmas, fails)
+{
+	char *moved = avl_addr(200);
+	int failures = 0;
+
+	area = avl_map(0, PAGES);
+	ASSERT_NE(MAP_FAILED, area);
+	avl_fill(area, PAGES * psize(), 1);
+	ASSERT_NE(MAP_FAILED, avl_map(100, PAGES));
+	avl_fill(avl_addr(100), PAGES * psize(), 50);
+	ASSERT_EQ(moved, mremap(avl_addr(100), PAGES * psize(), PAGES * psize(),
+				MREMAP_MAYMOVE | MREMAP_FIXED, moved));
+	map_large(_metadata);
+	avl_mark();
+	for (int i = 0; i < 10; i++)
+		failures += fork() == -1 && errno == ENOMEM;
+	avl_write("/proc/sys/vm/overcommit_memory", "0");
+	avl_write("/proc/sys/vm/overcommit_ratio", "50");
+	ASSERT_EQ(10, failures);
+	ASSERT_LAZY(10, "forks");
+	ASSERT_EQ(0, avl_since("contexts"));
+	ASSERT_EQ(0, avl_since("anon_vmas"));
+	ASSERT_EQ(0, avl_since("vmas_lazy"));
+	ASSERT_EQ(0, avl_since("vmas_displaced"));
+	ASSERT_VERIFIED();
+	ASSERT_TRUE(avl_check(area, PAGES * psize(), 1));
+	ASSERT_TRUE(avl_check(moved, PAGES * psize(), 50));
 }
 
 /* What is lazy goes on, what is new is eager. */
