@@ -40,49 +40,96 @@ static const struct file_operations anon_vma_lazy_verify_fops = {
 	.release = single_release,
 };
 
-/* A question: "PID ADDRESS" or "pfn N". Returns an error or 0. */
-static int rmap_walk_ask(char *question, char *answer, size_t size)
+/* What an open file "rmap_walk" was asked, answered. */
+struct rmap_walk_answer {
+	size_t len;
+	char text[];
+};
+
+#define RMAP_WALK_QUESTION	64	/* bytes, more than any has */
+
+/*
+ * Answers a question: "PID ADDRESS" or "pfn N". @len is the room for the
+ * answer and becomes its length, which is larger if it did not fit. Returns an
+ * error or 0.
+ */
+static int rmap_walk_ask(const char *question, char *text, size_t *len)
 {
-	char *second = strim(question);
-	char *first = strsep(&second, " \t");
+	char buf[RMAP_WALK_QUESTION];
+	char *first, *second;
 	unsigned long number;
 	pid_t pid = 0;
 
+	strscpy(buf, question);
+	second = strim(buf);
+	first = strsep(&second, " \t");
 	second = second ? skip_spaces(second) : "";
 	if ((strcmp(first, "pfn") && kstrtoint(first, 10, &pid)) ||
 	    kstrtoul(second, 0, &number)) {
-		strscpy(answer, "error: write \"PID ADDRESS\" or \"pfn N\"\n", size);
+		*len = strscpy(text, "error: write \"PID ADDRESS\" or \"pfn N\"\n", *len);
 		return -EINVAL;
 	}
 	if (!strcmp(first, "pfn"))
-		return anon_vma_lazy_walk_pfn(number, answer, size);
-	return anon_vma_lazy_walk_address(pid, number, answer, size);
+		return anon_vma_lazy_walk_pfn(number, text, len);
+	return anon_vma_lazy_walk_address(pid, number, text, len);
 }
 
 static ssize_t rmap_walk_write(struct file *file, const char __user *ubuf,
 			       size_t size, loff_t *ppos)
 {
-	char *buf = simple_transaction_get(file, ubuf, size);
-	char *question;
+	char question[RMAP_WALK_QUESTION] = "";
+	struct rmap_walk_answer *answer;
+	size_t room = SZ_4K;
 	int err;
 
-	if (IS_ERR(buf))
-		return PTR_ERR(buf);
-	question = kstrdup(buf, GFP_KERNEL);
-	if (!question)
-		return -ENOMEM;
-	err = strlen(question) == size ?
-		rmap_walk_ask(question, buf, SIMPLE_TRANSACTION_LIMIT) : -EINVAL;
-	kfree(question);
-	simple_transaction_set(file, strnlen(buf, SIMPLE_TRANSACTION_LIMIT - 1));
+	if (copy_from_user(question, ubuf, min(size, sizeof(question) - 1)))
+		return -EFAULT;
+	/* Too long, or not a string: no question. */
+	if (strlen(question) != size)
+		question[0] = '\0';
+
+	for (;;) {
+		answer = kvmalloc_flex(*answer, text, room);
+		if (!answer)
+			return -ENOMEM;
+		answer->len = room;
+		err = rmap_walk_ask(question, answer->text, &answer->len);
+		if (answer->len <= room)
+			break;
+		/* It was cut off, and nothing can be allocated during a walk. */
+		room = 2 * answer->len;
+		kvfree(answer);
+	}
+
+	/* One question per open file. */
+	if (cmpxchg(&file->private_data, NULL, answer)) {
+		kvfree(answer);
+		return -EBUSY;
+	}
 	return err ?: size;
+}
+
+static ssize_t rmap_walk_read(struct file *file, char __user *ubuf, size_t size,
+			      loff_t *ppos)
+{
+	struct rmap_walk_answer *answer = READ_ONCE(file->private_data);
+
+	if (!answer)
+		return 0;
+	return simple_read_from_buffer(ubuf, size, ppos, answer->text, answer->len);
+}
+
+static int rmap_walk_release(struct inode *inode, struct file *file)
+{
+	kvfree(file->private_data);
+	return 0;
 }
 
 static const struct file_operations rmap_walk_fops = {
 	.owner = THIS_MODULE,
 	.write = rmap_walk_write,
-	.read = simple_transaction_read,
-	.release = simple_transaction_release,
+	.read = rmap_walk_read,
+	.release = rmap_walk_release,
 	.llseek = default_llseek,
 };
 

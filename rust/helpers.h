@@ -17,9 +17,9 @@ extern bool anon_vma_lazy_enabled;
 extern unsigned long anon_vma_lazy_hide_address;
 int anon_vma_lazy_stats_show(struct seq_file *m, void *unused);
 int anon_vma_lazy_verify_show(struct seq_file *m, void *unused);
-int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *answer,
-			       size_t size);
-int anon_vma_lazy_walk_pfn(unsigned long pfn, char *answer, size_t size);
+int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *text,
+			       size_t *len);
+int anon_vma_lazy_walk_pfn(unsigned long pfn, char *text, size_t *len);
 
 /* As Event in helpers.rs. */
 enum avl_event {

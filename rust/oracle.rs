@@ -34,7 +34,11 @@ use kernel::{
         c_uint,
         c_void, //
     },
-    page::PAGE_SHIFT,
+    fmt::Arguments,
+    page::{
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    },
     prelude::*,
     seq_file::SeqFile,
     seq_print,
@@ -389,8 +393,19 @@ unsafe extern "C" fn anon_vma_lazy_verify_show(
     verify(m).map_or_else(Error::to_errno, |()| 0)
 }
 
+/// The answer to a question, in the room that there is for it.
+struct Answer<'a>(Formatter<'a>);
+
+impl Answer<'_> {
+    /// Adds a line. The formatter counts what does not fit, and the caller makes more room.
+    fn line(&mut self, line: Arguments<'_>) {
+        let _ = self.0.write_fmt(line);
+        let _ = self.0.write_str("\n");
+    }
+}
+
 /// Describes who maps a folio.
-fn describe(folio: &Folio, out: &mut Formatter<'_>) -> Result {
+fn describe(folio: &Folio, out: &mut Answer<'_>) -> Result {
     folio.locked(|folio| {
         // SAFETY: Locked and referenced.
         let (flags, order, index, mapped) = unsafe {
@@ -402,7 +417,7 @@ fn describe(folio: &Folio, out: &mut Formatter<'_>) -> Result {
             )
         };
         if flags & h::FOLIO_ANON == 0 {
-            let _ = writeln!(out, "error: not an anonymous page");
+            out.line(fmt!("error: not an anonymous page"));
             return Err(EINVAL);
         }
         let (kind, anchor) = match (flags & h::FOLIO_KSM, flags & h::FOLIO_LAZY) {
@@ -411,78 +426,86 @@ fn describe(folio: &Folio, out: &mut Formatter<'_>) -> Result {
             (0, _) => ("anon", "lazy"),
             _ => ("ksm", "ksm"),
         };
-        let mut lines = Ok(());
-        let (mut visits, mut mappings) = (0, 0);
-        lines = lines.and(writeln!(
-            out,
+        out.line(fmt!(
             "folio {kind} order {order} index {index:#x} anchor {anchor} mapcount {mapped}"
         ));
+
+        let (mut visits, mut mappings) = (0, 0);
         if mapped > 0 {
-            // SAFETY: Locked, anonymous and mapped. The walk locks what keeps the VMA and its page
-            // tables.
-            unsafe {
-                walk(folio, |vma, address| {
-                    visits += 1;
-                    let mm = (*vma).vm_mm;
-                    let state = Kind::from_raw(h::avl_kind(mm, address, folio));
-                    if state == Kind::None {
-                        return;
-                    }
-                    mappings += 1;
-                    let owner = Owner::of(mm);
-                    let range = &(*vma).__bindgen_anon_1.__bindgen_anon_1;
-                    lines = lines.and(writeln!(
-                        out,
-                        "pid {} comm {} vma {:x}-{:x} address {:x} state {}",
-                        owner.pid,
-                        owner.comm(),
-                        range.vm_start,
-                        range.vm_end,
-                        address,
-                        state.name()
-                    ));
+            let mut one = |vma: *mut bindings::vm_area_struct, address: usize| {
+                visits += 1;
+                // SAFETY: The walk locks what keeps the VMA.
+                let (mm, range) =
+                    unsafe { ((*vma).vm_mm, (*vma).__bindgen_anon_1.__bindgen_anon_1) };
+                // Maybe only a part of a large folio is mapped: where does that start?
+                let end = range.vm_end.min(address + (PAGE_SIZE << order));
+                let found = (address..end).step_by(PAGE_SIZE).find_map(|address| {
+                    // SAFETY: The walk locks what keeps the page tables.
+                    let state = Kind::from_raw(unsafe { h::avl_kind(mm, address, folio) });
+                    (state != Kind::None).then_some((address, state))
                 });
-            }
+                let Some((address, state)) = found else {
+                    return;
+                };
+                mappings += 1;
+                // SAFETY: The VMA, thus its address space, is valid.
+                let owner = unsafe { Owner::of(mm) };
+                out.line(fmt!(
+                    "pid {} comm {} vma {:x}-{:x} address {:x} state {}",
+                    owner.pid,
+                    owner.comm(),
+                    range.vm_start,
+                    range.vm_end,
+                    address,
+                    state.name()
+                ));
+            };
+            // SAFETY: Locked, anonymous and mapped.
+            unsafe { walk(folio, &mut one) };
         }
-        // The formatter counts what does not fit: the caller cuts it off.
-        let _ = lines.and(writeln!(out, "mappings {mappings} visits {visits}"));
+        out.line(fmt!("mappings {mappings} visits {visits}"));
         Ok(())
     })
 }
 
-/// Runs `f` on an answer buffer and turns its result into an errno.
+/// Runs `f` on an answer and turns its result into an errno. `len` is how long the answer may be
+/// and becomes how long it is, or some larger number than it was if it did not fit.
 ///
 /// # Safety
 ///
-/// `answer` must have room for `size` bytes.
+/// `text` must have room for `*len` bytes, and both be the caller's alone.
 unsafe fn answer(
-    answer: *mut c_char,
-    size: usize,
-    f: impl FnOnce(&mut Formatter<'_>) -> Result,
+    text: *mut c_char,
+    len: *mut usize,
+    f: impl FnOnce(&mut Answer<'_>) -> Result,
 ) -> c_int {
     // SAFETY: By the safety requirements; initialised before a reference is made.
     let buffer = unsafe {
-        core::ptr::write_bytes(answer, 0, size);
-        core::slice::from_raw_parts_mut(answer.cast::<u8>(), size - 1)
+        core::ptr::write_bytes(text, 0, *len);
+        core::slice::from_raw_parts_mut(text.cast::<u8>(), *len)
     };
-    f(&mut Formatter::new(buffer)).map_or_else(Error::to_errno, |()| 0)
+    let mut answer = Answer(Formatter::new(buffer));
+    let result = f(&mut answer);
+    // SAFETY: By the safety requirements.
+    unsafe { *len = answer.0.bytes_written() };
+    result.map_or_else(Error::to_errno, |()| 0)
 }
 
 /// Answers `PID ADDRESS` in the file `rmap_walk`.
 ///
 /// # Safety
 ///
-/// `buf` must have room for `size` bytes.
+/// As for [`answer`].
 #[no_mangle]
 unsafe extern "C" fn anon_vma_lazy_walk_address(
     pid: c_int,
     address: usize,
-    buf: *mut c_char,
-    size: usize,
+    text: *mut c_char,
+    len: *mut usize,
 ) -> c_int {
-    let explain = |out: &mut Formatter<'_>| {
+    let explain = |out: &mut Answer<'_>| {
         let Some(mm) = Mm::of(pid) else {
-            let _ = writeln!(out, "error: no process {pid} with an address space");
+            out.line(fmt!("error: no process {pid} with an address space"));
             return Err(ESRCH);
         };
         let (folio, kind) = mm.locked(|mm| {
@@ -504,35 +527,39 @@ unsafe extern "C" fn anon_vma_lazy_walk_address(
         match folio {
             Some(folio) => describe(&folio, out),
             None if kind == Kind::HwPoison => {
-                let _ = writeln!(out, "error: poisoned page at this address");
+                out.line(fmt!("error: poisoned page at this address"));
                 Err(EHWPOISON)
             }
             None => {
-                let _ = writeln!(out, "error: no anonymous page at this address");
+                out.line(fmt!("error: no anonymous page at this address"));
                 Err(EFAULT)
             }
         }
     };
     // SAFETY: By the safety requirements.
-    unsafe { answer(buf, size, explain) }
+    unsafe { answer(text, len, explain) }
 }
 
 /// Answers `pfn N` in the file `rmap_walk`.
 ///
 /// # Safety
 ///
-/// As for [`anon_vma_lazy_walk_address`].
+/// As for [`answer`].
 #[no_mangle]
-unsafe extern "C" fn anon_vma_lazy_walk_pfn(pfn: usize, buf: *mut c_char, size: usize) -> c_int {
-    let explain = |out: &mut Formatter<'_>| {
+unsafe extern "C" fn anon_vma_lazy_walk_pfn(
+    pfn: usize,
+    text: *mut c_char,
+    len: *mut usize,
+) -> c_int {
+    let explain = |out: &mut Answer<'_>| {
         // SAFETY: Any number will do.
         let folio = unsafe { h::avl_get_pfn(pfn) };
         if folio.is_null() {
-            let _ = writeln!(out, "error: no page in use with this number");
+            out.line(fmt!("error: no page in use with this number"));
             return Err(ENXIO);
         }
         describe(&Folio(folio), out)
     };
     // SAFETY: By the safety requirements.
-    unsafe { answer(buf, size, explain) }
+    unsafe { answer(text, len, explain) }
 }

@@ -119,7 +119,8 @@ struct folio *avl_get_pfn(unsigned long pfn)
 	folio = page_folio(page);
 	if (!folio_try_get(folio))
 		return NULL;
-	if (page_folio(page) == folio)
+	/* What has a type, as page tables have, keeps something else in mapping. */
+	if (page_folio(page) == folio && !page_has_type(&folio->page))
 		return folio;
 	folio_put(folio);
 	return NULL;

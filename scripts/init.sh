@@ -47,13 +47,13 @@ result()
 program()
 {
 	label="$1 enabled=$2"
-	echo "$2" >$P/enabled
+	[ ! -e $P/enabled ] || echo "$2" >$P/enabled
 	echo "test: $label" >/dev/kmsg
 	while IFS= read -r line; do
 		echo "  $line"
 		[ "$line" != "TAP version 13" ] || echo "  # Subtest: $label"
 	done </tmp/output &
-	"/selftests/$1" >/tmp/output 2>&1
+	ENABLED=$2 "/selftests/$1" >/tmp/output 2>&1
 	status=$?
 	wait
 	case $status in
@@ -76,11 +76,15 @@ check()
 
 	echo "KTAP version 1"
 	echo "1..$((2 * $(echo "$programs" | wc -w) + 3))"
+	# This one loads and removes the module itself.
+	case " $programs " in
+	*" load "*) program load 1; program load 0 ;;
+	esac
 	insmod /anon_vma_lazy.ko
 	result $? insmod
 	for enabled in 1 0; do
 		for name in $programs; do
-			program "$name" $enabled
+			[ "$name" = load ] || program "$name" $enabled
 		done
 	done
 	echo "test: verify, rmmod" >/dev/kmsg

@@ -3,6 +3,7 @@
 #ifndef KMSG_H
 #define KMSG_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -23,10 +24,12 @@ static inline long kmsg_scan(long after, char *hit, size_t size)
 	if (fd < 0)
 		return -1;
 	*hit = '\0';
-	/* One record per read; those overwritten meanwhile are an error. */
-	while ((len = read(fd, record, sizeof(record) - 1)) > 0) {
+	/* One record per read, EPIPE if some were overwritten meanwhile. */
+	while ((len = read(fd, record, sizeof(record) - 1)) > 0 || errno == EPIPE) {
 		long number;
 
+		if (len < 0)
+			continue;
 		record[len] = '\0';
 		if (sscanf(record, "%*u,%ld,", &number) != 1 || number <= after)
 			continue;

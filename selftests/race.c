@@ -5,6 +5,7 @@
  * or makes the kernel complain.
  */
 
+#include <limits.h>
 #include <linux/mempolicy.h>
 #include <pthread.h>
 #include <sched.h>
@@ -17,7 +18,10 @@
 #include "avl.h"
 #include "kmsg.h"
 
-#define TIMEOUT		100
+#define TIMEOUT		300	/* for a process that hangs */
+/* At least as many of each. */
+#define ROUNDS		40
+#define MIGRATED	1000	/* pages */
 #define PAGES		64
 /* Pages at two places, moved 8 times. */
 #define NR_MOVED	(8 * 2 * PAGES)
@@ -26,21 +30,19 @@ struct migrator {
 	pthread_t thread;
 	char *places[2];	/* where the pages are, or may be as well */
 	atomic_bool stop;
-	atomic_long migrated;
 };
 
 FIXTURE(race)
 {
 	struct migrator m;
-	long log;
+	long log;		/* its last record before the test */
+	long migrated;		/* by the system before the test, in pages */
 };
 
-/* How pages are migrated meanwhile; for how many rounds and migrations at least. */
+/* How pages are migrated meanwhile. */
 FIXTURE_VARIANT(race)
 {
 	void *(*migrate)(void *arg);
-	int rounds;
-	long migrations;
 };
 
 /* All pages to one node, to the other, and so on. */
@@ -58,23 +60,26 @@ static void *move_pages_back_and_forth(void *arg)
 	}
 	while (!m->stop) {
 		/* Many will not be there, which ends up in the status. */
-		for (int i = 0; i < NR_MOVED; i++)
-			status[i] = -EAGAIN;
-		syscall(SYS_move_pages, 0, NR_MOVED, pages, nodes, status, MPOL_MF_MOVE_ALL);
-		for (int i = 0; i < NR_MOVED; i++)
-			m->migrated += status[i] == nodes[i];
+		syscall(__NR_move_pages, 0, NR_MOVED, pages, nodes, status,
+			MPOL_MF_MOVE_ALL);
 	}
 	return NULL;
 }
 
+/* Makes new pages and then holes between them, so that there is something to do. */
 static void *compact(void *arg)
 {
+	const size_t size = 2048 * psize();
 	struct migrator *m = arg;
 
 	while (!m->stop) {
-		if (avl_write("/proc/sys/vm/compact_memory", "1"))
-			break;
-		m->migrated++;
+		char *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		for (size_t i = 0; i < size; i += 2 * psize())
+			madvise(p + i, psize(), MADV_DONTNEED);
+		avl_write("/proc/sys/vm/compact_memory", "1");
+		munmap(p, size);
 	}
 	return NULL;
 }
@@ -82,15 +87,11 @@ static void *compact(void *arg)
 FIXTURE_VARIANT_ADD(race, move_pages)
 {
 	.migrate = move_pages_back_and_forth,
-	.rounds = 20,
-	.migrations = 2000,
 };
 
 FIXTURE_VARIANT_ADD(race, compaction)
 {
 	.migrate = compact,
-	.rounds = 20,
-	.migrations = 4,
 };
 
 static int start(struct migrator *m, void *(*migrate)(void *arg), char *place,
@@ -107,6 +108,24 @@ static void stop(struct migrator *m)
 	pthread_join(m->thread, NULL);
 }
 
+/* Pages that the kernel has migrated since it was booted. */
+static long migrated(void)
+{
+	static char buf[16384];
+	const char *line;
+
+	if (avl_read("/proc/vmstat", buf, sizeof(buf)) < 0)
+		return LONG_MAX;
+	line = strstr(buf, "\npgmigrate_success ");
+	return line ? strtol(strchr(line, ' '), NULL, 10) : LONG_MAX;
+}
+
+/* Is there another round? */
+static bool more(int round, long before)
+{
+	return round < ROUNDS || migrated() < before + MIGRATED;
+}
+
 FIXTURE_SETUP(race)
 {
 	char hit[1024];
@@ -114,6 +133,9 @@ FIXTURE_SETUP(race)
 	avl_enabled();
 	if (access("/sys/devices/system/node/node1", F_OK))
 		SKIP(return, "needs two NUMA nodes");
+	/* What warns once is to warn in each test. */
+	avl_write("/sys/kernel/debug/clear_warn_once", "1");
+	self->migrated = migrated();
 	self->log = kmsg_scan(0, hit, sizeof(hit));
 	ASSERT_LE(0, self->log);
 }
@@ -127,11 +149,6 @@ FIXTURE_TEARDOWN_PARENT(race)
 	EXPECT_STREQ("", hit);
 }
 
-static bool more(struct migrator *m, const FIXTURE_VARIANT(race) *variant, int i)
-{
-	return i < variant->rounds || m->migrated < variant->migrations;
-}
-
 /*
  * The pages are at the end of a large range: munmap() needs a while until it
  * gets to them.
@@ -140,9 +157,10 @@ TEST_F_TIMEOUT(race, munmap, TIMEOUT)
 {
 	const unsigned long before = 2048, size = PAGES * psize();
 	char *p = avl_addr(0), *tail = avl_addr(before);
+	int i = 0;
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, tail, tail));
-	for (int i = 0; more(&self->m, variant, i); i++) {
+	for (; more(i, self->migrated); i++) {
 		ASSERT_EQ(p, avl_map(0, before + PAGES));
 		for (unsigned long page = 0; page < before; page++)
 			p[page * psize()] = 1;
@@ -152,19 +170,21 @@ TEST_F_TIMEOUT(race, munmap, TIMEOUT)
 		ASSERT_EQ(0, munmap(p, before * psize() + size));
 	}
 	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
 	ASSERT_VERIFIED();
 }
 
 /* At the second place the pages are not where their offset says. */
 TEST_F_TIMEOUT(race, mremap, TIMEOUT)
 {
-	const int moves = 100;
+	const int moves = 40;
 	const unsigned long size = PAGES * psize();
 	char *place[2] = { avl_addr(0), avl_addr(2 * PAGES) };
+	int i = 0;
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, place[0], place[1]));
 	ASSERT_EQ(place[0], avl_map(0, PAGES));
-	for (int i = 0; more(&self->m, variant, i); i++) {
+	for (; more(i, self->migrated); i++) {
 		avl_fill(place[0], size, i);
 		for (int move = 0; move < moves; move++) {
 			char *from = place[move % 2], *to = place[(move + 1) % 2];
@@ -173,8 +193,10 @@ TEST_F_TIMEOUT(race, mremap, TIMEOUT)
 					     MREMAP_MAYMOVE | MREMAP_FIXED, to));
 		}
 		ASSERT_TRUE(avl_check(place[0], size, i));
+		ASSERT_EQ(0, madvise(place[0], size, MADV_DONTNEED));
 	}
 	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
 	ASSERT_VERIFIED();
 }
 
@@ -183,10 +205,11 @@ TEST_F_TIMEOUT(race, map_fixed, TIMEOUT)
 {
 	const unsigned long size = PAGES * psize(), part = size / 4;
 	char *p = avl_addr(0), *middle = p + part, *end = middle + 2 * part;
+	int i = 0;
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, p, p));
 	ASSERT_EQ(p, avl_map(0, PAGES));
-	for (int i = 0; more(&self->m, variant, i); i++) {
+	for (; more(i, self->migrated); i++) {
 		avl_fill(p, size, i);
 		sched_yield();
 		ASSERT_EQ(middle, mmap(middle, 2 * part, PROT_READ | PROT_WRITE,
@@ -197,6 +220,7 @@ TEST_F_TIMEOUT(race, map_fixed, TIMEOUT)
 		ASSERT_TRUE(avl_check(end, part, i + 3 * PAGES / 4));
 	}
 	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
 	ASSERT_VERIFIED();
 }
 
@@ -216,12 +240,12 @@ static int child(unsigned long seed)
 TEST_F_TIMEOUT(race, fork, TIMEOUT)
 {
 	const unsigned long size = PAGES * psize();
+	int i = 0, status;
 	pid_t pid[4];
-	int status;
 
 	ASSERT_EQ(0, start(&self->m, variant->migrate, avl_addr(0), avl_addr(0)));
 	ASSERT_EQ(avl_addr(0), avl_map(0, PAGES));
-	for (int i = 0; more(&self->m, variant, i); i++) {
+	for (; more(i, self->migrated); i++) {
 		avl_fill(avl_addr(0), size, i);
 		for (int c = 0; c < 4; c++) {
 			pid[c] = fork();
@@ -236,6 +260,7 @@ TEST_F_TIMEOUT(race, fork, TIMEOUT)
 		ASSERT_TRUE(avl_check(avl_addr(0), size, i));
 	}
 	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
 	ASSERT_VERIFIED();
 }
 

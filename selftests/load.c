@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Loading the module while processes run, and removing it. Needs a system on
+ * which it is not loaded, and no process that faults for the first time but
+ * those of the test. New VMAs are to become lazy unless ENABLED=0 is in the
+ * environment.
+ */
+
+#include <fcntl.h>
+#include <sys/syscall.h>
+
+#include "kselftest_harness.h"
+
+#include "avl.h"
+
+#define NAME	"anon_vma_lazy"
+#define NR	100
+
+static int load(const char *parameters)
+{
+	int fd = open("/" NAME ".ko", O_RDONLY | O_CLOEXEC);
+	int err = syscall(__NR_finit_module, fd, parameters, 0) ? errno : 0;
+
+	close(fd);
+	return err;
+}
+
+/* EWOULDBLOCK is what a module in use gives. */
+static int unload(void)
+{
+	return syscall(__NR_delete_module, NAME, O_NONBLOCK) ? errno : 0;
+}
+
+/* VMAs that are faulted before the module is loaded are 0 to NR - 1. */
+static int fault(int first)
+{
+	for (int i = first; i < first + NR; i++) {
+		if (avl_map(2 * i, 1) == MAP_FAILED)
+			return -1;
+		avl_fill(avl_addr(2 * i), psize(), i);
+	}
+	return 0;
+}
+
+static int check(int first)
+{
+	for (int i = first; i < first + NR; i++)
+		if (!avl_check(avl_addr(2 * i), psize(), i))
+			return -1;
+	return 0;
+}
+
+static int check_old(void *arg)
+{
+	return check(0);
+}
+
+static int check_all(void *arg)
+{
+	return check(0) || check(NR);
+}
+
+static int fault_new(void *arg)
+{
+	return fault(NR) || check_all(NULL);
+}
+
+static int write_old(void *arg)
+{
+	for (int i = 0; i < NR; i++)
+		avl_fill(avl_addr(2 * i), psize(), i);
+	return 0;
+}
+
+/* Is the anon_vma of what a process has at the place of a VMA lazy? -1 if not known. */
+static int is_lazy(pid_t pid, int i)
+{
+	char answer[4096];
+
+	if (avl_rmap_walk(pid, avl_addr(2 * i), answer, sizeof(answer)) ||
+	    !avl_rmap_maps(answer, pid, avl_addr(2 * i)))
+		return -1;
+	return !!strstr(answer, " anchor lazy ");
+}
+
+/* Is there before the module. */
+static struct avl_child old;
+
+FIXTURE(module)
+{
+	bool lazy;
+};
+
+FIXTURE_SETUP(module)
+{
+	const char *enabled = getenv("ENABLED");
+
+	ASSERT_NE(0, access(AVL_DEBUGFS, F_OK)) {
+		TH_LOG("the module must not be loaded yet");
+	}
+	ASSERT_EQ(0, fault(0));
+	ASSERT_EQ(0, avl_child_start(&old, check_old, check_old, NULL));
+	/* The harness is to stay without a context: on as long as it waits. */
+	ASSERT_EQ(0, load("enabled=0"));
+	ASSERT_FALSE(avl_enabled());
+	ASSERT_EQ(0, avl_stat("contexts"));
+	self->lazy = !enabled || strcmp(enabled, "0");
+	ASSERT_EQ(0, avl_set_parameter("enabled", self->lazy ? "1" : "0"));
+	avl_mark();
+}
+
+/* The processes of the test have ended: it goes, and leaves nothing behind. */
+FIXTURE_TEARDOWN_PARENT(module)
+{
+	EXPECT_EQ(0, unload());
+	EXPECT_NE(0, access(AVL_DEBUGFS, F_OK));
+	EXPECT_NE(0, access("/sys/module/" NAME, F_OK));
+	EXPECT_GT(0, avl_slab(NAME));
+}
+
+/* Ends the other process; its contents were right to the end. */
+static void end(struct __test_metadata *_metadata)
+{
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	ASSERT_EQ(0, avl_child_end(&old));
+}
+
+/* What was faulted before is eager for ever, also in children. */
+TEST_F(module, running_processes)
+{
+	struct avl_child child;
+
+	ASSERT_EQ(0, avl_child_run(&old, write_old));
+	ASSERT_EQ(0, write_old(NULL));
+	ASSERT_EQ(0, is_lazy(getpid(), 0));
+	ASSERT_EQ(0, is_lazy(old.pid, 0));
+	ASSERT_VERIFIED();
+
+	/* New ones beside them. */
+	ASSERT_EQ(0, avl_child_run(&old, fault_new));
+	ASSERT_EQ(0, fault_new(NULL));
+	ASSERT_EQ(self->lazy, is_lazy(getpid(), NR));
+	ASSERT_EQ(self->lazy, is_lazy(old.pid, NR));
+	ASSERT_EQ(0, is_lazy(old.pid, NR - 1));
+	ASSERT_LE(self->lazy ? 2 * NR : 0, avl_since("vmas_lazy"));
+	ASSERT_VERIFIED();
+
+	ASSERT_EQ(0, avl_child_start(&child, check_all, check_all, NULL));
+	ASSERT_EQ(0, avl_child_run(&child, write_old));
+	ASSERT_EQ(0, is_lazy(child.pid, 0));
+	ASSERT_EQ(self->lazy, is_lazy(child.pid, NR));
+	ASSERT_VERIFIED();
+	ASSERT_EQ(0, avl_child_end(&child));
+	ASSERT_EQ(0, avl_child_run(&old, check_all));
+	ASSERT_EQ(0, check_all(NULL));
+	end(_metadata);
+}
+
+/* It cannot be removed as long as there is a context, and all goes on. */
+TEST_F(module, in_use)
+{
+	ASSERT_EQ(0, fault_new(NULL));
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	ASSERT_EQ(self->lazy, avl_stat("contexts") > 0);
+	for (int i = 0; i < 3 && self->lazy; i++) {
+		ASSERT_EQ(EWOULDBLOCK, unload());
+		ASSERT_EQ(1, is_lazy(getpid(), NR));
+		ASSERT_VERIFIED();
+		ASSERT_EQ(0, check_all(NULL));
+	}
+	end(_metadata);
+}
+
+/* Nor while a file of it is open. */
+TEST_F(module, open_file)
+{
+	static const char * const files[] = { "stats", "verify", "rmap_walk" };
+	char path[128];
+
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		snprintf(path, sizeof(path), AVL_DEBUGFS "%s", files[i]);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		ASSERT_LE(0, fd);
+		ASSERT_EQ(EWOULDBLOCK, unload());
+		ASSERT_EQ(0, close(fd));
+	}
+	end(_metadata);
+}
+
+TEST_HARNESS_MAIN
