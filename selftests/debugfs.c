@@ -318,22 +318,13 @@ TEST_F(vmas, no_page)
 	}
 }
 
-static unsigned long pfn_of(char *p)
-{
-	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	const unsigned long pfn = pagemap_get_pfn(fd, p);
-
-	close(fd);
-	return pfn;
-}
-
 TEST_F(vmas, pfn)
 {
 	char question[64], answer[1024], *page = avl_map(0, 1), *shared;
 
 	ASSERT_NE(MAP_FAILED, page);
 	avl_fill(page, psize(), 1);
-	snprintf(question, sizeof(question), " pfn\t%#lx\n", pfn_of(page));
+	snprintf(question, sizeof(question), " pfn\t%#lx\n", avl_pfn(page));
 	ASSERT_EQ(0, ask(question, strlen(question), answer, sizeof(answer)));
 	ASSERT_TRUE(avl_rmap_maps(answer, getpid(), page));
 
@@ -341,7 +332,7 @@ TEST_F(vmas, pfn)
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, shared);
 	*shared = 1;
-	snprintf(question, sizeof(question), "pfn %lu", pfn_of(shared));
+	snprintf(question, sizeof(question), "pfn %lu", avl_pfn(shared));
 	refused(_metadata, EINVAL, "error: not an anonymous page\n", question,
 		strlen(question));
 

@@ -177,7 +177,7 @@ TEST_F_TIMEOUT(race, munmap, TIMEOUT)
 /* At the second place the pages are not where their offset says. */
 TEST_F_TIMEOUT(race, mremap, TIMEOUT)
 {
-	const int moves = 100;
+	const int moves = 40;
 	const unsigned long size = PAGES * psize();
 	char *place[2] = { avl_addr(0), avl_addr(2 * PAGES) };
 	int i = 0;
