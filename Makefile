@@ -12,7 +12,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE
 
 .NOTPARALLEL:
 .PHONY: all setup kernel modules initramfs demo check paths clean help
@@ -70,6 +70,8 @@ Variables:
   SETUP=no         install nothing, use what is there
   ACCEL=           kvm or tcg, instead of what a probe finds
   BUSYBOX=         static busybox for ARCH, instead of Debian's
+  UPDATE=1         look for a newer linux-source-7.3
+  STALL=, LIMIT=   seconds of silence, or in all, after which a guest counts as hanging
 Results are in build/$(ARCH): check.tap, check.json, demo.txt, demo.json, *.console, log/.
 endef
 

@@ -12,7 +12,7 @@
 //! A context owns one reference on each anchor it holds, an anchor one on the root. An anchor that
 //! somebody else still refers to (KSM, migration) outlives its holder; walks from it find nothing.
 //!
-//! C side: [`include/linux/anon_vma_lazy.h`](srctree/include/linux/anon_vma_lazy.h).
+//! C side: [`include/linux/rmap.h`](srctree/include/linux/rmap.h).
 
 use crate::{
     family::{
@@ -168,7 +168,7 @@ impl Anchor {
     /// The caller must own it, and hold no rmap lock.
     unsafe fn put(self) {
         // SAFETY: By the safety requirements.
-        unsafe { bindings::anon_vma_lazy_put(self.as_ptr()) };
+        unsafe { helpers::avl_anon_vma_put(self.as_ptr()) };
     }
 
     /// Drops the reference of the holder that is gone.
@@ -421,6 +421,37 @@ pub(crate) unsafe extern "C" fn fork(
     0
 }
 
+/// Takes a reference on an anon_vma if a context or an ancestor of it holds it. It may be a stale
+/// pointer: it is only compared.
+///
+/// # Context
+///
+/// mmap_lock held, so that the context stays, and no rmap lock; may sleep.
+///
+/// # Safety
+///
+/// `lazy` must be the context of an address space.
+#[no_mangle]
+unsafe extern "C" fn anon_vma_lazy_pin(
+    lazy: *mut bindings::anon_vma_lazy,
+    anon_vma: *mut bindings::anon_vma,
+) -> bool {
+    // SAFETY: By the safety requirements.
+    let ctx = unsafe { Ctx::from_ptr(lazy) };
+    // INVARIANT: An anchor that is in use does not go away.
+    // SAFETY: The context is there, and its anchor never changes.
+    let root = Anchor(unsafe { NonNull::new_unchecked((*lazy).anchor) }).root();
+
+    let family = Family::lock(root);
+    family::holds(&family.links, ctx, |anchor| {
+        let found = anchor.as_ptr() == anon_vma;
+        if found {
+            anchor.get();
+        }
+        found
+    })
+}
+
 /// Ends all walks in an address space, for ever.
 ///
 /// # Context
@@ -446,14 +477,20 @@ pub(crate) unsafe extern "C" fn sever(lazy: *mut bindings::anon_vma_lazy) {
 ///
 /// # Context
 ///
-/// The address space is severed and its VMAs are unlinked; no rmap lock held; may sleep.
+/// The VMAs of the address space are unlinked; no rmap lock held; may sleep.
 ///
 /// # Safety
 ///
 /// `lazy` must be the context of an address space that forgets it now.
 pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
-    // SAFETY: By the safety requirements it is there until it is taken out below.
-    let ctx = unsafe { Ctx::from_ptr(lazy) };
+    // SAFETY: By the safety requirements it is there until it is taken out below. Only its address
+    // space, which is the caller's, writes `mm`.
+    let (ctx, severed) = unsafe { (Ctx::from_ptr(lazy), (*lazy).mm.is_null()) };
+    if !severed {
+        // The address space had no VMA.
+        // SAFETY: By the safety requirements.
+        unsafe { sever(lazy) };
+    }
     // INVARIANT: An anchor that is in use does not go away.
     // SAFETY: The context is there, and its anchor never changes.
     let root = Anchor(unsafe { NonNull::new_unchecked((*lazy).anchor) }).root();

@@ -269,6 +269,25 @@ pub(crate) fn leave<F: Forest>(f: &F, ctx: F::Ctx) -> Freed<F::Ctx, F::Anchor> {
     freed
 }
 
+/// Whether a context or an ancestor of it holds an anchor that `is` says is the one.
+pub(crate) fn holds<F: Forest>(f: &F, ctx: F::Ctx, is: impl Fn(F::Anchor) -> bool) -> bool {
+    let mut pos = Some(ctx);
+    while let Some(ctx) = pos {
+        let node = f.node(ctx);
+        for list in [&node.used, &node.spare] {
+            let mut anchor = list.get();
+            while let Some(a) = anchor {
+                if is(a) {
+                    return true;
+                }
+                anchor = f.next_anchor(a);
+            }
+        }
+        pos = node.parent.get();
+    }
+    false
+}
+
 /// The context to visit after `ctx` in the subtree of `top`: parents come before children.
 pub(crate) fn next<F: Forest>(f: &F, top: F::Ctx, ctx: F::Ctx) -> Option<F::Ctx> {
     let first_child = f.node(ctx).first_child.get();

@@ -5,9 +5,9 @@
  * inline functions of the kernel. For page tables see pagetable.c.
  */
 
-#include <linux/anon_vma_lazy.h>
 #include <linux/debugfs.h>
 #include <linux/module.h>
+#include <linux/rmap.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 
@@ -212,6 +212,19 @@ void avl_ctx_free(void *ctx)
 void avl_anon_vma_get(struct anon_vma *anon_vma)
 {
 	atomic_inc(&anon_vma->refcount);
+}
+
+/** avl_anon_vma_put() - put_anon_vma(), which is private to mm */
+void avl_anon_vma_put(struct anon_vma *anon_vma)
+{
+	if (atomic_dec_and_test(&anon_vma->refcount))
+		__put_anon_vma(anon_vma);
+}
+
+/** avl_cond_resched() - cond_resched() */
+void avl_cond_resched(void)
+{
+	cond_resched();
 }
 
 /** avl_list_del_init() - list_del_init() */

@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 struct anon_vma;
+struct anon_vma_lazy;
 struct folio;
 struct list_head;
 struct mm_struct;
@@ -20,6 +21,7 @@ int anon_vma_lazy_verify_show(struct seq_file *m, void *unused);
 int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *text,
 			       size_t *len);
 int anon_vma_lazy_walk_pfn(unsigned long pfn, char *text, size_t *len);
+bool anon_vma_lazy_pin(struct anon_vma_lazy *ctx, struct anon_vma *anon_vma);
 
 /* As Event in helpers.rs. */
 enum avl_event {
@@ -41,6 +43,8 @@ void avl_exit(void);
 void *avl_ctx_alloc(void);
 void avl_ctx_free(void *ctx);
 void avl_anon_vma_get(struct anon_vma *anon_vma);
+void avl_anon_vma_put(struct anon_vma *anon_vma);
+void avl_cond_resched(void);
 void avl_list_del_init(struct list_head *entry);
 
 /* Defined in pagetable.c. */
@@ -52,8 +56,6 @@ struct folio *avl_get_pfn(unsigned long pfn);
 unsigned long avl_entry(struct mm_struct *mm, unsigned long address,
 			unsigned int *kind, struct folio **folio,
 			unsigned long *index);
-unsigned int avl_kind(struct mm_struct *mm, unsigned long address,
-		      struct folio *folio);
 void avl_folio_lock(struct folio *folio);
 void avl_folio_unlock(struct folio *folio);
 void avl_folio_put(struct folio *folio);
@@ -63,6 +65,5 @@ unsigned long avl_folio_index(struct folio *folio);
 int avl_folio_mapcount(struct folio *folio);
 struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 					struct vm_area_struct *vma);
-void avl_anon_vma_put(struct anon_vma *anon_vma);
 
 #endif /* _ANON_VMA_LAZY_HELPERS_H */

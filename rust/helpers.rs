@@ -103,6 +103,8 @@ extern "C" {
     pub(crate) fn avl_ctx_alloc() -> *mut c_void;
     pub(crate) fn avl_ctx_free(ctx: *mut c_void);
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
+    pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
+    pub(crate) fn avl_cond_resched();
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
     pub(crate) fn avl_killed() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;
@@ -116,11 +118,6 @@ extern "C" {
         folio: *mut *mut bindings::folio,
         index: *mut usize,
     ) -> usize;
-    pub(crate) fn avl_kind(
-        mm: *mut bindings::mm_struct,
-        address: usize,
-        folio: *mut bindings::folio,
-    ) -> c_uint;
     pub(crate) fn avl_folio_lock(folio: *mut bindings::folio);
     pub(crate) fn avl_folio_unlock(folio: *mut bindings::folio);
     pub(crate) fn avl_folio_put(folio: *mut bindings::folio);
@@ -132,15 +129,12 @@ extern "C" {
         folio: *mut bindings::folio,
         vma: *mut bindings::vm_area_struct,
     ) -> *mut bindings::anon_vma;
-    pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
 }
 
 /// The folio is anonymous: flag of `avl_folio_flags()`.
 pub(crate) const FOLIO_ANON: c_uint = 1;
 /// The folio is a KSM folio.
 pub(crate) const FOLIO_KSM: c_uint = 2;
-/// The anon_vma of the folio, which is mapped, is lazy.
-pub(crate) const FOLIO_LAZY: c_uint = 4;
 
 /// Locks a member for read, inside the family lock. Returns whether it was tried in vain.
 ///
@@ -151,11 +145,8 @@ pub(crate) unsafe fn lock_member_read(anchor: *mut bindings::anon_vma, try_lock:
     // SAFETY: By the safety requirements.
     unsafe {
         let sem = core::ptr::addr_of_mut!((*anchor).rwsem);
-        if bindings::down_read_trylock(sem) != 0 {
-            return false;
-        }
         if try_lock {
-            return true;
+            return bindings::down_read_trylock(sem) == 0;
         }
         #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
         bindings::down_read_nested(sem, bindings::SINGLE_DEPTH_NESTING as c_int);

@@ -109,6 +109,14 @@ struct Entry {
     next: usize,
 }
 
+impl Entry {
+    /// The entry, if it refers to this folio.
+    fn if_of(self, folio: *mut bindings::folio) -> Option<Self> {
+        let same = self.folio.as_ref().is_some_and(|found| found.0 == folio);
+        same.then_some(self)
+    }
+}
+
 /// # Safety
 ///
 /// `mm` must be valid and its mmap_lock held.
@@ -191,6 +199,7 @@ struct Tally {
     ksm: u64,
     migration: u64,
     swap: u64,
+    unchecked: u64,
     hwpoison: u64,
     missed: u64,
     ksm_missed: u64,
@@ -209,22 +218,29 @@ unsafe fn check(
     address: usize,
     entry: Entry,
 ) {
+    if entry.kind == Kind::HwPoison {
+        tally.hwpoison += 1;
+        return;
+    }
     let Some(folio) = entry.folio else {
-        tally.hwpoison += u64::from(entry.kind == Kind::HwPoison);
         return;
     };
     // SAFETY: The VMA is valid.
     let mm = unsafe { (*vma).vm_mm };
 
     let missed = folio.locked(|folio| {
-        // SAFETY: The folio is locked and referenced, the mmap_lock is held.
-        let kind = |()| Kind::from_raw(unsafe { h::avl_kind(mm, address, folio) });
-        // SAFETY: As above.
+        // What it is while the folio is locked counts, and is true until it is zapped.
+        // SAFETY: The mmap_lock is held.
+        let look = || unsafe { self::entry(mm, address) }.if_of(folio);
+        let Some(now) = look() else {
+            return false;
+        };
+        // SAFETY: The folio is locked and referenced.
         let flags = unsafe { h::avl_folio_flags(folio) };
         let ksm = flags & h::FOLIO_KSM != 0;
         let mut pinned = null_mut();
 
-        match kind(()) {
+        match now.kind {
             // It was a migration entry, and the migration is over: done well.
             Kind::Present if flags & h::FOLIO_ANON != 0 => {}
             Kind::Migration => {
@@ -235,6 +251,7 @@ unsafe fn check(
                 // SAFETY: The folio is locked, the VMA has an entry for it.
                 pinned = unsafe { h::avl_folio_pin_anon_vma(folio, vma) };
                 if pinned.is_null() {
+                    tally.unchecked += 1;
                     return false;
                 }
             }
@@ -242,31 +259,27 @@ unsafe fn check(
         }
 
         let (mut visits, mut found) = (0, false);
-        let mut look = || {
-            visits = 0;
-            // SAFETY: Locked and anonymous; mapped, or pinned above.
-            unsafe {
-                walk(folio, |visited, at| {
-                    visits += 1;
-                    // The walk computes the first address in the VMA; ours is as far from it as the
-                    // pages are apart.
-                    let range = &(*visited).__bindgen_anon_1.__bindgen_anon_1;
-                    let pgoff = (u64::from((*visited).__vm_anon_pgoff_hi) << 32)
-                        | u64::from((*visited).__vm_anon_pgoff_lo);
-                    let page = (h::avl_folio_index(folio) + entry.index) as u64;
-                    let expected = if ksm {
-                        at
-                    } else {
-                        (range.vm_start as u64).wrapping_add(page.wrapping_sub(pgoff) << PAGE_SHIFT)
-                            as usize
-                    };
-                    found |= (*visited).vm_mm == mm
-                        && expected == address
-                        && (range.vm_start..range.vm_end).contains(&address);
-                });
-            }
-        };
-        look();
+        // SAFETY: Locked and anonymous; mapped, or pinned above.
+        unsafe {
+            walk(folio, |visited, at| {
+                visits += 1;
+                // The walk computes the first address in the VMA; ours is as far from it as the
+                // pages are apart.
+                let range = &(*visited).__bindgen_anon_1.__bindgen_anon_1;
+                let pgoff = (u64::from((*visited).__vm_anon_pgoff_hi) << 32)
+                    | u64::from((*visited).__vm_anon_pgoff_lo);
+                let page = (h::avl_folio_index(folio) + now.index) as u64;
+                let expected = if ksm {
+                    at
+                } else {
+                    (range.vm_start as u64).wrapping_add(page.wrapping_sub(pgoff) << PAGE_SHIFT)
+                        as usize
+                };
+                found |= (*visited).vm_mm == mm
+                    && expected == address
+                    && (range.vm_start..range.vm_end).contains(&address);
+            });
+        }
         if !pinned.is_null() {
             // SAFETY: Pinned above; no rmap lock is held.
             unsafe { h::avl_anon_vma_put(pinned) };
@@ -283,7 +296,7 @@ unsafe fn check(
                 tally.surplus += (visits as u64).saturating_sub(mapped as u64);
             }
         }
-        !found && kind(()) != Kind::None && {
+        !found && look().is_some() && {
             // ksmd forgets a page for a moment while it goes from tree to tree.
             tally.ksm_missed += u64::from(ksm);
             !ksm
@@ -368,6 +381,7 @@ fn verify(m: &SeqFile) -> Result {
         ("ksm", tally.ksm),
         ("migration", tally.migration),
         ("swap", tally.swap),
+        ("unchecked", tally.unchecked),
         ("hwpoison", tally.hwpoison),
         ("missed", tally.missed),
         ("ksm_missed", tally.ksm_missed),
@@ -404,8 +418,16 @@ impl Answer<'_> {
     }
 }
 
-/// Describes who maps a folio.
-fn describe(folio: &Folio, out: &mut Answer<'_>) -> Result {
+/// Describes who maps a folio. `vma` is one with an entry for it, or null.
+///
+/// # Safety
+///
+/// The mmap_lock of `vma->vm_mm` must be held.
+unsafe fn describe(
+    folio: &Folio,
+    vma: *mut bindings::vm_area_struct,
+    out: &mut Answer<'_>,
+) -> Result {
     folio.locked(|folio| {
         // SAFETY: Locked and referenced.
         let (flags, order, index, mapped) = unsafe {
@@ -420,48 +442,60 @@ fn describe(folio: &Folio, out: &mut Answer<'_>) -> Result {
             out.line(fmt!("error: not an anonymous page"));
             return Err(EINVAL);
         }
-        let (kind, anchor) = match (flags & h::FOLIO_KSM, flags & h::FOLIO_LAZY) {
-            (0, 0) if mapped == 0 => ("anon", "none"),
-            (0, 0) => ("anon", "eager"),
-            (0, _) => ("anon", "lazy"),
-            _ => ("ksm", "ksm"),
+        let ksm = flags & h::FOLIO_KSM != 0;
+        let pinned = if ksm {
+            null_mut()
+        } else {
+            // SAFETY: Locked and anonymous; by the safety requirements.
+            unsafe { h::avl_folio_pin_anon_vma(folio, vma) }
+        };
+        let anchor = match (ksm, pinned.is_null()) {
+            (true, _) => "ksm",
+            (_, true) => "none",
+            // SAFETY: Pinned; `parent` never changes as long as it is.
+            _ if unsafe { (*pinned).parent.is_null() } => "lazy",
+            _ => "eager",
         };
         out.line(fmt!(
-            "folio {kind} order {order} index {index:#x} anchor {anchor} mapcount {mapped}"
+            "folio {} order {order} index {index:#x} anchor {anchor} mapcount {mapped}",
+            if ksm { "ksm" } else { "anon" }
         ));
 
         let (mut visits, mut mappings) = (0, 0);
-        if mapped > 0 {
-            let mut one = |vma: *mut bindings::vm_area_struct, address: usize| {
-                visits += 1;
-                // SAFETY: The walk locks what keeps the VMA.
-                let (mm, range) =
-                    unsafe { ((*vma).vm_mm, (*vma).__bindgen_anon_1.__bindgen_anon_1) };
-                // Maybe only a part of a large folio is mapped: where does that start?
-                let end = range.vm_end.min(address + (PAGE_SIZE << order));
-                let found = (address..end).step_by(PAGE_SIZE).find_map(|address| {
-                    // SAFETY: The walk locks what keeps the page tables.
-                    let state = Kind::from_raw(unsafe { h::avl_kind(mm, address, folio) });
-                    (state != Kind::None).then_some((address, state))
-                });
-                let Some((address, state)) = found else {
-                    return;
-                };
-                mappings += 1;
-                // SAFETY: The VMA, thus its address space, is valid.
-                let owner = unsafe { Owner::of(mm) };
-                out.line(fmt!(
-                    "pid {} comm {} vma {:x}-{:x} address {:x} state {}",
-                    owner.pid,
-                    owner.comm(),
-                    range.vm_start,
-                    range.vm_end,
-                    address,
-                    state.name()
-                ));
+        let one = |vma: *mut bindings::vm_area_struct, address: usize| {
+            visits += 1;
+            // SAFETY: The walk locks what keeps the VMA.
+            let (mm, range) = unsafe { ((*vma).vm_mm, (*vma).__bindgen_anon_1.__bindgen_anon_1) };
+            // Maybe only a part of a large folio is mapped: where does that start?
+            let end = range.vm_end.min(address + (PAGE_SIZE << order));
+            let found = (address..end).step_by(PAGE_SIZE).find_map(|address| {
+                // SAFETY: The walk locks what keeps the page tables.
+                let entry = unsafe { entry(mm, address) }.if_of(folio)?;
+                Some((address, entry.kind))
+            });
+            let Some((address, state)) = found else {
+                return;
             };
-            // SAFETY: Locked, anonymous and mapped.
-            unsafe { walk(folio, &mut one) };
+            mappings += 1;
+            // SAFETY: The VMA, thus its address space, is valid.
+            let owner = unsafe { Owner::of(mm) };
+            out.line(fmt!(
+                "pid {} comm {} vma {:x}-{:x} address {:x} state {}",
+                owner.pid,
+                owner.comm(),
+                range.vm_start,
+                range.vm_end,
+                address,
+                state.name()
+            ));
+        };
+        if ksm || !pinned.is_null() {
+            // SAFETY: Locked and anonymous; a KSM folio, or pinned.
+            unsafe { walk(folio, one) };
+        }
+        if !pinned.is_null() {
+            // SAFETY: Pinned above; no rmap lock is held.
+            unsafe { h::avl_anon_vma_put(pinned) };
         }
         out.line(fmt!("mappings {mappings} visits {visits}"));
         Ok(())
@@ -508,7 +542,7 @@ unsafe extern "C" fn anon_vma_lazy_walk_address(
             out.line(fmt!("error: no process {pid} with an address space"));
             return Err(ESRCH);
         };
-        let (folio, kind) = mm.locked(|mm| {
+        mm.locked(|mm| {
             // SAFETY: The mmap_lock is held.
             let vma = unsafe { bindings::find_vma(mm, address) };
             // SAFETY: As above. A huge page table has no place for the question.
@@ -517,24 +551,24 @@ unsafe extern "C" fn anon_vma_lazy_walk_address(
                     (*vma).__bindgen_anon_1.__bindgen_anon_1.vm_start <= address
                         && (*vma).__bindgen_anon_2.vm_flags & kernel::mm::virt::flags::HUGETLB == 0
                 };
-            if !mapped {
-                return (None, Kind::None);
-            }
             // SAFETY: As above.
-            let entry = unsafe { entry(mm, address) };
-            (entry.folio, entry.kind)
-        });
-        match folio {
-            Some(folio) => describe(&folio, out),
-            None if kind == Kind::HwPoison => {
-                out.line(fmt!("error: poisoned page at this address"));
-                Err(EHWPOISON)
+            match mapped.then(|| unsafe { entry(mm, address) }) {
+                Some(Entry {
+                    folio: Some(folio), ..
+                }) => {
+                    // SAFETY: As above; there is an entry for the folio.
+                    unsafe { describe(&folio, vma, out) }
+                }
+                Some(entry) if entry.kind == Kind::HwPoison => {
+                    out.line(fmt!("error: poisoned page at this address"));
+                    Err(EHWPOISON)
+                }
+                _ => {
+                    out.line(fmt!("error: no anonymous page at this address"));
+                    Err(EFAULT)
+                }
             }
-            None => {
-                out.line(fmt!("error: no anonymous page at this address"));
-                Err(EFAULT)
-            }
-        }
+        })
     };
     // SAFETY: By the safety requirements.
     unsafe { answer(text, len, explain) }
@@ -558,7 +592,8 @@ unsafe extern "C" fn anon_vma_lazy_walk_pfn(
             out.line(fmt!("error: no page in use with this number"));
             return Err(ENXIO);
         }
-        describe(&Folio(folio), out)
+        // SAFETY: No VMA.
+        unsafe { describe(&Folio(folio), null_mut(), out) }
     };
     // SAFETY: By the safety requirements.
     unsafe { answer(text, len, explain) }

@@ -4,13 +4,12 @@
  * functions of the kernel. Nothing here knows of the look-up it checks.
  */
 
-#include <linux/anon_vma_lazy.h>
-#include <linux/huge_mm.h>
 #include <linux/ksm.h>
 #include <linux/leafops.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
@@ -126,19 +125,24 @@ struct folio *avl_get_pfn(unsigned long pfn)
 	return NULL;
 }
 
-/* What an entry that is not present is, and its page; may get @folio. */
+/*
+ * What an entry that is not present is, and its page; or get its folio from the
+ * swap cache and set the index in it, which only counts if the folio is locked.
+ */
 static enum avl_kind softleaf_kind(softleaf_t entry, struct page **page,
-				   struct folio **swap)
+				   struct folio **swap, unsigned long *index)
 {
-	if (softleaf_is_migration(entry)) {
+	if (softleaf_is_migration(entry) || softleaf_is_hwpoison(entry)) {
 		*page = softleaf_to_page(entry);
-		return AVL_MIGRATION;
+		return softleaf_is_migration(entry) ? AVL_MIGRATION : AVL_HWPOISON;
 	}
-	if (softleaf_is_hwpoison(entry))
-		return AVL_HWPOISON;
 	if (softleaf_is_swap(entry)) {
 		*swap = swap_cache_get_folio(entry);
-		return *swap ? AVL_SWAP : AVL_NONE;
+		if (!*swap)
+			return AVL_NONE;
+		/* Stable if the folio is locked, of no interest otherwise. */
+		*index = swp_offset(entry) - swp_offset(data_race((*swap)->swap));
+		return AVL_SWAP;
 	}
 	return AVL_NONE;
 }
@@ -149,7 +153,8 @@ static enum avl_kind softleaf_kind(softleaf_t entry, struct page **page,
  * @address: The address.
  * @kind: Set to an enum avl_kind.
  * @folio: Set to the folio it refers to with a reference, NULL if none.
- * @index: Set to the number of the page in @folio.
+ * @index: Set to the number of the page in @folio; for a folio in the swap
+ *	cache it only counts if that is locked.
  *
  * Return: The next address that can have another answer.
  */
@@ -189,12 +194,12 @@ retry:
 			spin_unlock(ptl);
 			goto retry;
 		}
-		if (pmd_present(pmdval)) {
+		if (!pmd_present(pmdval)) {
+			*kind = softleaf_kind(softleaf_from_pmd(pmdval), &page,
+					      &swap, index);
+		} else if (!pmd_special(pmdval) && pfn_valid(pmd_pfn(pmdval))) {
 			*kind = AVL_PRESENT;
 			page = pmd_page(pmdval);
-		} else {
-			*kind = softleaf_kind(softleaf_from_pmd(pmdval), &page,
-					      &swap);
 		}
 		if (page)
 			page += (address & ~PMD_MASK) >> PAGE_SHIFT;
@@ -217,7 +222,7 @@ retry:
 			}
 		} else if (!pte_none(pte)) {
 			*kind = softleaf_kind(softleaf_from_pte(pte), &page,
-					      &swap);
+					      &swap, index);
 		}
 		rcu_read_unlock();
 	}
@@ -229,33 +234,11 @@ retry:
 		*index = folio_page_idx(*folio, page);
 	} else if (swap) {
 		*folio = swap;
-		*index = 0;
 	} else if (*kind != AVL_HWPOISON) {
 		*kind = AVL_NONE;
 	}
 	spin_unlock(ptl);
 	return address + PAGE_SIZE;
-}
-
-/**
- * avl_kind() - How does an address refer to a folio?
- * @mm: As for avl_entry().
- * @address: The address.
- * @folio: The folio, locked and referenced by the caller.
- *
- * Return: An enum avl_kind, AVL_NONE if it does not.
- */
-unsigned int avl_kind(struct mm_struct *mm, unsigned long address,
-		      struct folio *folio)
-{
-	unsigned long index;
-	struct folio *found;
-	unsigned int kind;
-
-	avl_entry(mm, address, &kind, &found, &index);
-	if (found)
-		folio_put(found);
-	return found == folio ? kind : AVL_NONE;
 }
 
 /** avl_folio_lock() - folio_lock() */
@@ -291,10 +274,6 @@ unsigned int avl_folio_flags(struct folio *folio)
 	flags = 1;
 	if (folio_test_ksm(folio))
 		flags |= 2;
-	else if (folio_mapped(folio) &&
-		 !((struct anon_vma *)((unsigned long)folio->mapping -
-				       FOLIO_MAPPING_ANON))->parent)
-		flags |= 4;
 	return flags;
 }
 
@@ -317,35 +296,36 @@ int avl_folio_mapcount(struct folio *folio)
 }
 
 /**
- * avl_folio_pin_anon_vma() - Pin the anon_vma of a folio that is not mapped
+ * avl_folio_pin_anon_vma() - Pin the anon_vma of a folio
  * @folio: An anonymous folio that is not a KSM folio, locked.
- * @vma: A VMA that has a swap entry for it; mmap_lock held.
+ * @vma: A VMA that has an entry for it, with the mmap_lock held; or NULL.
  *
- * Nothing keeps the anon_vma of an unmapped folio, except that the VMA could
- * map the folio again: then it has the same root. So test for that.
+ * Mappings keep the anon_vma. That of a folio that is not mapped is kept if the
+ * VMA could map it again, which is so but for a KSM folio that was swapped out:
+ * once read by a process it points to what that one had. Look for the pointer
+ * among those that the VMA's pages may have.
  *
- * Return: The anon_vma with a reference, NULL if it is another one by now.
+ * Return: The anon_vma with a reference, NULL if there is nothing to keep it.
  */
 struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 					struct vm_area_struct *vma)
 {
-	struct anon_vma *anon_vma = (void *)((unsigned long)folio->mapping -
-					     FOLIO_MAPPING_ANON);
+	struct anon_vma *anon_vma = folio_get_anon_vma(folio);
+	struct anon_vma_chain *avc;
 
-	/* The slab is SLAB_TYPESAFE_BY_RCU. */
-	rcu_read_lock();
-	if (!vma->anon_vma || !atomic_inc_not_zero(&anon_vma->refcount))
-		anon_vma = NULL;
-	rcu_read_unlock();
-	if (anon_vma && anon_vma->root != vma->anon_vma->root) {
-		anon_vma_lazy_put(anon_vma);
-		anon_vma = NULL;
+	if (anon_vma || !vma || !vma->anon_vma)
+		return anon_vma;
+
+	anon_vma = (void *)((unsigned long)folio->mapping - FOLIO_MAPPING_ANON);
+	/* As anon_vma_is_lazy(), whose static key modules cannot see. */
+	if (!vma->anon_vma->parent)
+		return anon_vma_lazy_pin(vma->vm_mm->anon_vma_lazy, anon_vma) ?
+			anon_vma : NULL;
+	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {
+		if (avc->anon_vma == anon_vma) {
+			avl_anon_vma_get(anon_vma);
+			return anon_vma;
+		}
 	}
-	return anon_vma;
-}
-
-/** avl_anon_vma_put() - Undo avl_folio_pin_anon_vma() */
-void avl_anon_vma_put(struct anon_vma *anon_vma)
-{
-	anon_vma_lazy_put(anon_vma);
+	return NULL;
 }

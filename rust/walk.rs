@@ -187,8 +187,10 @@ impl Walk<'_> {
         self.0.locked = false;
     }
 
-    /// Goes to the next context. False if there is none.
+    /// Goes to the next context, and may let others run. False if there is none.
     fn advance(&mut self) -> bool {
+        // SAFETY: A walk may sleep.
+        unsafe { helpers::avl_cond_resched() };
         // SAFETY: By the type invariants the family lock is held, for as long as `links` lives, and
         // both contexts are in the family: `anon_vma->lazy` is a context of it.
         let next = unsafe {

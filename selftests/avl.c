@@ -152,7 +152,8 @@ int avl_verify(struct avl_verify *v)
 	} fields[] = {
 		{ "processes", &v->processes }, { "present", &v->present },
 		{ "ksm", &v->ksm }, { "migration", &v->migration },
-		{ "swap", &v->swap }, { "hwpoison", &v->hwpoison },
+		{ "swap", &v->swap }, { "unchecked", &v->unchecked },
+		{ "hwpoison", &v->hwpoison },
 		{ "missed", &v->missed }, { "ksm_missed", &v->ksm_missed },
 		{ "surplus", &v->surplus },
 	};
@@ -202,14 +203,18 @@ int avl_rmap_walk(pid_t pid, const void *addr, char *buf, size_t size)
 	return err;
 }
 
-/* Does an answer of avl_rmap_walk() say that a process maps the page there? */
-bool avl_rmap_maps(const char *buf, pid_t pid, const void *addr)
+/*
+ * Does an answer of avl_rmap_walk() say that a process has an entry for the
+ * page there, in this state?
+ */
+bool avl_rmap_shows(const char *buf, pid_t pid, const void *addr,
+		    const char *state)
 {
-	char start[32], place[48];
+	char start[32], place[64];
 
 	snprintf(start, sizeof(start), "pid %d ", pid);
-	snprintf(place, sizeof(place), " address %lx state present\n",
-		 (unsigned long)addr);
+	snprintf(place, sizeof(place), " address %lx state %s\n",
+		 (unsigned long)addr, state);
 	for (; buf; buf = strchr(buf, '\n'), buf = buf ? buf + 1 : NULL) {
 		const char *end = strchr(buf, '\n');
 		const char *hit = strstr(buf, place);
@@ -218,6 +223,12 @@ bool avl_rmap_maps(const char *buf, pid_t pid, const void *addr)
 			return true;
 	}
 	return false;
+}
+
+/* Likewise, does it map the page? */
+bool avl_rmap_maps(const char *buf, pid_t pid, const void *addr)
+{
+	return avl_rmap_shows(buf, pid, addr, "present");
 }
 
 /* The address of a page of the area for avl_map(). */
@@ -260,8 +271,9 @@ int avl_swapped(const void *p, size_t size)
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	int count = 0;
 
+	/* pagemap_is_swapped() asks twice, but pages may be on their way. */
 	for (size_t i = 0; i < size; i += psize())
-		count += pagemap_is_swapped(fd, (char *)p + i);
+		count += !!(pagemap_get_entry(fd, (char *)p + i) & PM_SWAP);
 	close(fd);
 	return count;
 }

@@ -23,6 +23,7 @@ struct avl_verify {
 	long ksm;
 	long migration;
 	long swap;
+	long unchecked;
 	long hwpoison;
 	long missed;
 	long ksm_missed;
@@ -68,6 +69,8 @@ long avl_since(const char *name);
 long avl_slab(const char *name);
 int avl_verify(struct avl_verify *v);
 int avl_rmap_walk(pid_t pid, const void *addr, char *buf, size_t size);
+bool avl_rmap_shows(const char *buf, pid_t pid, const void *addr,
+		    const char *state);
 bool avl_rmap_maps(const char *buf, pid_t pid, const void *addr);
 
 int avl_read(const char *path, char *buf, size_t size);
