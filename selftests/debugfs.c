@@ -341,7 +341,7 @@ TEST_F(vmas, pfn)
 }
 
 /* Whatever there is in the memory of this machine, there is an answer. */
-TEST_F(vmas, any_pfn)
+TEST_F_TIMEOUT(vmas, any_pfn, 120)
 {
 	const unsigned long last = 1UL << 20;
 	char question[64], answer[256];
@@ -349,7 +349,7 @@ TEST_F(vmas, any_pfn)
 
 	ASSERT_NE(MAP_FAILED, avl_map(0, 512));
 	avl_fill(avl_addr(0), 512 * psize(), 1);
-	for (unsigned long pfn = 0; pfn < last; pfn += 61) {
+	for (unsigned long pfn = 0; pfn < last; pfn += 509) {
 		snprintf(question, sizeof(question), "pfn %lu", pfn);
 		if (!ask(question, strlen(question), answer, sizeof(answer))) {
 			ASSERT_EQ(0, strncmp(answer, "folio ", 6));
@@ -408,7 +408,7 @@ TEST_F(vmas, per_file)
 #define CHILDREN	100
 
 /* No mapping is left out, however many there are. */
-TEST_F(vmas, many)
+TEST_F_TIMEOUT(vmas, many, 120)
 {
 	static char answer[65536], expected[128];
 	struct avl_child child[CHILDREN];
