@@ -9,7 +9,6 @@
 
 #include <linux/mman.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,6 +179,11 @@ static void migrate(struct worker *w, unsigned long first, unsigned long nr)
 	avl_move(0, page(w, first), nr * psize(), below(w, avl_nodes()));
 }
 
+static void compact(struct worker *w, unsigned long first, unsigned long nr)
+{
+	must(w, !avl_write("/proc/sys/vm/compact_memory", "1"), "compact_memory: errno");
+}
+
 /* A large part, where a large folio fits. */
 static void fill_large(struct worker *w, unsigned long first, unsigned long nr)
 {
@@ -231,6 +235,7 @@ static const struct {
 } mapped_operations[] = {
 	{ 20, fill }, { 10, unmap }, { 12, protect }, { 15, move }, { 20, advise },
 	{ 4, drop }, { 8, migrate }, { 8, check }, { 3, fork_child }, { 1, fill_large },
+	{ 1, compact },
 };
 
 static void operate(struct worker *w)
@@ -298,21 +303,11 @@ static void process(unsigned int number)
 	_exit(EXIT_SUCCESS);
 }
 
-static atomic_bool done;
-
-static void *compact(void *arg)
-{
-	while (!done && !avl_write("/proc/sys/vm/compact_memory", "1"))
-		;
-	return NULL;
-}
-
 int main(int argc, char **argv)
 {
 	static struct avl_verify v;
 	bool failed = false, missed = false;
 	long present = 0, ksm = 0, migration = 0, swap = 0;
-	pthread_t compactor;
 	char hit[1024];
 	int left, status;
 	long log;
@@ -335,8 +330,6 @@ int main(int argc, char **argv)
 	for (left = 0; left < PROCESSES; left++)
 		if (!fork())
 			process(left);
-	if (pthread_create(&compactor, NULL, compact, NULL))
-		ksft_exit_fail_msg("pthread_create failed\n");
 
 	/* A page may be visited in vain, and is never missed. */
 	while (left) {
@@ -356,8 +349,6 @@ int main(int argc, char **argv)
 		if (missed)
 			break;
 	}
-	done = true;
-	pthread_join(compactor, NULL);
 	avl_write("/sys/kernel/mm/ksm/run", "2");
 	avl_write("/sys/kernel/mm/ksm/run", "0");
 
