@@ -432,7 +432,11 @@ mod tests {
                 // Seen from below it is the same.
                 for &ctx in &self.living {
                     let held = holds(self, ctx, |a| a == anchor);
-                    assert_eq!(held, visited.contains(&ctx), "anchor {anchor}, context {ctx}");
+                    assert_eq!(
+                        held,
+                        visited.contains(&ctx),
+                        "anchor {anchor}, context {ctx}"
+                    );
                 }
             }
             let all = if self.living.is_empty() {
