@@ -209,49 +209,4 @@ TEST_F(vmas, shared_mm)
 	ASSERT_VERIFIED();
 }
 
-/* All that can be mapped is below some power of two, or a page less. */
-static void unmap_all(void)
-{
-	for (int bits = 60;; bits--) {
-		munmap(NULL, 1UL << bits);
-		munmap(NULL, (1UL << bits) - psize());
-	}
-}
-
-/* A process that has no VMA any more, not even for its program. */
-TEST_F(vmas, nothing_left)
-{
-	area = avl_map(0, PAGES);
-	ASSERT_NE(MAP_FAILED, area);
-	avl_fill(area, PAGES * psize(), 1);
-	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
-	avl_mark();
-	for (int children = 0; children < 4; children++) {
-		pid_t pid = fork();
-		int status;
-
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			setpgid(0, 0);
-			avl_fill(area, PAGES / 2 * psize(), 50);
-			for (int i = 0; i < children; i++)
-				if (!fork())
-					pause();
-			unmap_all();
-		}
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_TRUE(WIFSIGNALED(status));
-		ASSERT_EQ(SIGSEGV, WTERMSIG(status));
-		ASSERT_VERIFIED();
-		kill(-pid, SIGKILL);
-		while (wait(&status) > 0)
-			;
-		ASSERT_EQ(0, avl_since("contexts"));
-		ASSERT_EQ(0, avl_since("anon_vmas"));
-		ASSERT_EQ(0, avl_since("vmas_lazy"));
-	}
-	ASSERT_EQ(0, check(NULL));
-	ASSERT_VERIFIED();
-}
-
 TEST_HARNESS_MAIN
