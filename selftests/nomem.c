@@ -50,14 +50,19 @@ static void open_fail_nth(void)
 		ksft_exit_fail_perror("open " FAIL_NTH);
 }
 
-/* All kinds of allocations may fail, without a word about it. */
-static int allow_all(void)
+/*
+ * Allocations of all kinds may fail, without a word about it. Those of
+ * anonymous pages are for page faults of the process: after a fork the kernel
+ * needs one as well, to write to the process's rseq area, and kills it if there
+ * is none.
+ */
+static int allow_failures(bool anonymous_pages)
 {
-	static const char * const settings[][2] = {
+	const char * const settings[][2] = {
 		{ "failslab/ignore-gfp-wait", "N" },
 		{ "failslab/verbose", "0" },
 		{ "fail_page_alloc/ignore-gfp-wait", "N" },
-		{ "fail_page_alloc/ignore-gfp-highmem", "N" },
+		{ "fail_page_alloc/ignore-gfp-highmem", anonymous_pages ? "N" : "Y" },
 		{ "fail_page_alloc/min-order", "0" },
 		{ "fail_page_alloc/verbose", "0" },
 	};
@@ -221,7 +226,7 @@ FIXTURE_SETUP(nomem)
 {
 	self->lazy = avl_setup();
 	open_fail_nth();
-	ASSERT_EQ(0, allow_all());
+	ASSERT_EQ(0, allow_failures(variant->event.run == event_fault));
 	/* The first VMAs, and the context for them. */
 	ASSERT_EQ(0, map(false));
 	ASSERT_EQ(0, unmap());
@@ -319,7 +324,7 @@ FIXTURE(exec)
 FIXTURE_SETUP(exec)
 {
 	self->lazy = avl_setup();
-	ASSERT_EQ(0, allow_all());
+	ASSERT_EQ(0, allow_failures(false));
 	ASSERT_EQ(0, map(false));
 	avl_mark();
 }
