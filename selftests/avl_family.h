@@ -31,6 +31,9 @@ FIXTURE_VARIANT_ADD(family, displaced)
 	.displaced = true,
 };
 
+/* Walks of all pages in all processes, perhaps on an emulated machine. */
+#define TEST_FAMILY(name)	TEST_F_TIMEOUT(family, name, 120)
+
 /* A walk from a page of all finds all. */
 #define ASSERT_FAMILY_MAPPED(offset)					\
 	ASSERT_EQ(avl_tree_size(&self->tree),				\

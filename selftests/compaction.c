@@ -66,7 +66,7 @@ static int moved(const struct avl_tree *t)
 	return count;
 }
 
-TEST_F(family, moved)
+TEST_FAMILY(moved)
 {
 	struct avl_tree *t = &self->tree;
 

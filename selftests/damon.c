@@ -79,7 +79,7 @@ static int touch_until_moved(struct avl_tree *t)
 }
 
 /* A page that one of the family accesses goes to another node, for all. */
-TEST_F(family, accessed)
+TEST_FAMILY(accessed)
 {
 	struct avl_tree *t = &self->tree;
 
@@ -101,7 +101,7 @@ static int resident(struct avl_tree *t)
 	return 1 - avl_swapped(avl_family_area(t), psize());
 }
 
-TEST_F(family, paged_out)
+TEST_FAMILY(paged_out)
 {
 	kdamond_on(_metadata, &self->tree, "pageout", 0);
 	while (avl_tree_run(&self->tree, resident))

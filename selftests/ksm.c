@@ -64,7 +64,7 @@ static int write_some(void *area)
 	return check(area);
 }
 
-TEST_F(ksm, merged)
+TEST_F_TIMEOUT(ksm, merged, 120)
 {
 	char answer[2048];
 
@@ -80,7 +80,7 @@ TEST_F(ksm, merged)
 	ASSERT_EQ(PAGES - COPIES, verified(_metadata));
 }
 
-TEST_F(ksm, family)
+TEST_F_TIMEOUT(ksm, family, 120)
 {
 	struct avl_child children[3];
 	char answer[4000];
@@ -105,7 +105,7 @@ TEST_F(ksm, family)
 }
 
 /* A page that one mapping is missed of cannot be moved. */
-TEST_F(ksm, migrate)
+TEST_F_TIMEOUT(ksm, migrate, 120)
 {
 	struct avl_child child;
 
@@ -124,7 +124,7 @@ static int resident(void *area)
 	return PAGES - avl_swapped(area, PAGES * psize());
 }
 
-TEST_F(ksm, swap)
+TEST_F_TIMEOUT(ksm, swap, 120)
 {
 	struct avl_child child;
 
@@ -139,7 +139,7 @@ TEST_F(ksm, swap)
 }
 
 /* mremap() gives back what was merged. */
-TEST_F(ksm, moved)
+TEST_F_TIMEOUT(ksm, moved, 120)
 {
 	char *to = avl_addr(100 * PAGES);
 

@@ -93,7 +93,7 @@ static void poison(struct __test_metadata *_metadata, struct avl_tree *t,
 	ASSERT_EQ(0, unpoison_memory(pfn));
 }
 
-TEST_F(family, hard)
+TEST_FAMILY(hard)
 {
 	ASSERT_FAMILY_MAPPED(BAD * psize());
 	poison(_metadata, &self->tree, told_of_page);
@@ -106,7 +106,7 @@ static int mergeable(struct avl_tree *t)
 }
 
 /* There are other ways to those who map a KSM page. */
-TEST_F(family, ksm)
+TEST_FAMILY(ksm)
 {
 	struct avl_tree *t = &self->tree;
 
@@ -121,7 +121,7 @@ TEST_F(family, ksm)
 }
 
 /* A huge page is split first: one page of it is lost. */
-TEST_F(family, huge)
+TEST_FAMILY(huge)
 {
 	const size_t huge = read_pmd_pagesize();
 	struct avl_tree tree = { .depth = 2, .width = 2 };
@@ -137,7 +137,7 @@ TEST_F(family, huge)
 }
 
 /* The page is replaced, nobody notices. */
-TEST_F(family, soft)
+TEST_FAMILY(soft)
 {
 	struct avl_tree *t = &self->tree;
 	char *page = t->areas[0] + BAD * psize();

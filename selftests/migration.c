@@ -29,7 +29,7 @@ static void move_all(struct __test_metadata *_metadata, struct avl_tree *t)
 	ASSERT_EQ(0, avl_tree_run(t, avl_family_check));
 }
 
-TEST_F(family, shared)
+TEST_FAMILY(shared)
 {
 	ASSERT_FAMILY_MAPPED(0);
 	move_all(_metadata, &self->tree);
@@ -39,7 +39,7 @@ TEST_F(family, shared)
 }
 
 /* By each process of the family, which has a page of its own. */
-TEST_F(family, by_each)
+TEST_FAMILY(by_each)
 {
 	struct avl_tree *t = &self->tree;
 
@@ -61,7 +61,7 @@ static int split_area(struct avl_tree *t)
 	return 0;
 }
 
-TEST_F(family, split)
+TEST_FAMILY(split)
 {
 	ASSERT_EQ(0, avl_tree_run(&self->tree, split_area));
 	move_all(_metadata, &self->tree);

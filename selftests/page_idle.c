@@ -47,7 +47,7 @@ static bool is_idle(unsigned long pfn)
 	return bits & BIT_ULL(pfn % 64);
 }
 
-TEST_F(family, each)
+TEST_FAMILY(each)
 {
 	struct avl_tree *t = &self->tree;
 	const unsigned long pfn = avl_pfn(t->areas[0]);
@@ -67,7 +67,7 @@ TEST_F(family, each)
 }
 
 /* A page that one process alone has. */
-TEST_F(family, own)
+TEST_FAMILY(own)
 {
 	struct avl_tree *t = &self->tree;
 	unsigned long pfn;

@@ -3,7 +3,7 @@
 
 #include "avl_family.h"
 
-#define PAGES	64
+#define PAGES	32
 
 FIXTURE_SETUP(family)
 {
@@ -14,7 +14,7 @@ FIXTURE_SETUP(family)
 	ASSERT_NE(NULL, strchr(swaps, '/')) {
 		TH_LOG("no swap");
 	}
-	self->tree = (struct avl_tree){ .depth = 3, .width = 2 };
+	self->tree = (struct avl_tree){ .depth = 2, .width = 2 };
 	ASSERT_EQ(0, avl_memcg_enter());
 	ASSERT_EQ(0, avl_family_start(&self->tree, avl_map(0, PAGES),
 				      PAGES * psize(), variant->displaced));
@@ -54,9 +54,9 @@ static int swap_in(struct avl_tree *t)
 	return avl_family_check(t);
 }
 
-TEST_F(family, all)
+TEST_FAMILY(all)
 {
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 2; i++) {
 		swap_out(_metadata, &self->tree);
 		ASSERT_EQ(0, avl_tree_run(&self->tree, swap_in));
 		ASSERT_VERIFIED();
@@ -66,15 +66,15 @@ TEST_F(family, all)
 }
 
 /* One process swaps pages in that are swapped out for the others. */
-TEST_F(family, each)
+TEST_FAMILY(each)
 {
 	struct avl_tree *t = &self->tree;
 	struct avl_verify verify;
 
-	for (unsigned int id = 0; id < avl_tree_size(t); id += 5) {
+	for (unsigned int id = 0; id < avl_tree_size(t); id += 3) {
 		swap_out(_metadata, t);
 		ASSERT_EQ(0, avl_tree_run_in(t, id, swap_in));
-		ASSERT_EQ(0, avl_tree_run_in(t, (id + 1) % 15, resident));
+		ASSERT_EQ(0, avl_tree_run_in(t, (id + 1) % avl_tree_size(t), resident));
 		ASSERT_EQ(0, avl_verify(&verify));
 		ASSERT_EQ(0, verify.missed);
 		/* All of them know whose anon_vma it is. */
@@ -84,7 +84,7 @@ TEST_F(family, each)
 }
 
 /* The child of a process that is swapped out. */
-TEST_F(family, forked)
+TEST_FAMILY(forked)
 {
 	struct avl_child child;
 

@@ -13,7 +13,7 @@ FIXTURE_SETUP(family)
 	char *area = avl_map(0, PAGES);
 
 	self->lazy = avl_setup();
-	self->tree = (struct avl_tree){ .depth = 2, .width = 2 };
+	self->tree = (struct avl_tree){ .depth = 1, .width = 3 };
 	ASSERT_EQ(0, avl_memcg_enter());
 	ASSERT_EQ(0, madvise(area, HUGE, MADV_HUGEPAGE));
 	ASSERT_EQ(0, avl_family_start(&self->tree, area, HUGE,
@@ -60,7 +60,7 @@ static int split_tables(struct avl_tree *t)
 		huge(t);
 }
 
-TEST_F(family, split_tables)
+TEST_FAMILY(split_tables)
 {
 	ASSERT_EQ(0, avl_tree_run(&self->tree, not_huge));
 	ASSERT_FAMILY_MAPPED(0);
@@ -83,7 +83,7 @@ static void split(struct __test_metadata *_metadata, struct avl_tree *t,
 	ASSERT_EQ(order, order_at(t->areas[0] + t->size - 1));
 }
 
-TEST_F(family, split)
+TEST_FAMILY(split)
 {
 	avl_mark();
 	split(_metadata, &self->tree, 4);
@@ -102,7 +102,7 @@ static int collapse(struct avl_tree *t)
 }
 
 /* Each process gets huge pages of its own, of pages that all shared. */
-TEST_F(family, collapse)
+TEST_FAMILY(collapse)
 {
 	split(_metadata, &self->tree, 0);
 	for (unsigned int id = 0; id < avl_tree_size(&self->tree); id++) {
@@ -115,7 +115,7 @@ TEST_F(family, collapse)
 }
 
 /* Writes to one page split the page table, and copy. */
-TEST_F(family, write)
+TEST_FAMILY(write)
 {
 	ASSERT_EQ(0, avl_tree_run(&self->tree, avl_family_write));
 	ASSERT_FAMILY();
@@ -123,7 +123,7 @@ TEST_F(family, write)
 	ASSERT_FAMILY();
 }
 
-TEST_F(family, migrate)
+TEST_FAMILY(migrate)
 {
 	struct avl_tree *t = &self->tree;
 
@@ -140,7 +140,7 @@ static int resident(struct avl_tree *t)
 	return t->size / psize() - avl_swapped(avl_family_area(t), t->size);
 }
 
-TEST_F(family, swap)
+TEST_FAMILY(swap)
 {
 	while (avl_tree_run(&self->tree, resident))
 		ASSERT_EQ(0, avl_memcg_reclaim());
@@ -159,7 +159,7 @@ static int drop_rest(struct avl_tree *t)
 }
 
 /* The pages that nobody needs are given back when memory is scarce. */
-TEST_F(family, partly_unmapped)
+TEST_FAMILY(partly_unmapped)
 {
 	struct avl_tree *t = &self->tree;
 
