@@ -72,7 +72,7 @@ verify()
 check()
 {
 	programs=${TESTS:-$(cat /selftests/list)}
-	programs=$(echo "$programs" | tr , ' ')
+	programs=$(echo "$programs" | tr "\n," "  ")
 
 	echo "KTAP version 1"
 	echo "1..$((2 * $(echo "$programs" | wc -w) + 3))"
