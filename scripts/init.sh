@@ -53,9 +53,13 @@ program()
 		echo "  $line"
 		[ "$line" != "TAP version 13" ] || echo "  # Subtest: $label"
 	done </tmp/output &
-	ENABLED=$2 "/selftests/$1" >/tmp/output 2>&1
+	reader=$!
+	ENABLED=$2 setsid "/selftests/$1" >/tmp/output 2>&1 &
+	wait $!
 	status=$?
-	wait
+	# What a failed test left behind would keep the reader waiting.
+	pkill -KILL -s $!
+	wait $reader
 	case $status in
 	0 | 1 | 4) ;;
 	*)	echo "# $label: exit status $status" ;;
