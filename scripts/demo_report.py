@@ -19,18 +19,11 @@ def read(path):
         for line in file:
             word, _, rest = line.rstrip().partition(" ")
             if word == "slab":
-                when, cache, objects, size, total = rest.split()
-                result["slab"].setdefault(cache, {})[when] = {
-                    "objects": int(objects), "size": int(size), "bytes": int(total)}
+                cache, objects, total = rest.split()
+                result["slab"][cache] = {"objects": int(objects), "bytes": int(total)}
             elif word in result:
                 result[word].append(rest)
     return result
-
-
-def used(boot, cache, what="bytes"):
-    """What the workload added to a cache."""
-    times = boot["slab"].get(cache)
-    return max(0, times["after"][what] - times["before"][what]) if times else 0
 
 
 def main():
@@ -39,20 +32,20 @@ def main():
     problems = [f"{mode}: {error}" for mode, boot in (("stock", stock), ("lazy", lazy))
                 for error in boot["error"]]
     for mode, boot in ("stock", stock), ("lazy", lazy):
-        if "after" not in boot["slab"].get("anon_vma", {}):
+        if "anon_vma" not in boot["slab"]:
             sys.exit(f"demo_report.py: no results of the {mode} boot, "
                      f"see {directory}/demo-{mode}.console")
         problems += [f"{mode} kernel: {line}" for _, line in
                      console(f"{directory}/demo-{mode}.console")]
 
-    print("\nSlab bytes that the workload takes (objects)")
+    print("\nSlab bytes while the workload is there (objects)")
     print(f"{'':18}{'without the module':>28}{'with anon_vma_lazy':>28}")
     table = {}
     for cache in CACHES:
         row = table[cache] = {}
         cells = []
         for mode, boot in ("stock", stock), ("lazy", lazy):
-            row[mode] = {what: used(boot, cache, what) for what in ("bytes", "objects")}
+            row[mode] = boot["slab"].get(cache, {"bytes": 0, "objects": 0})
             cells.append(f"{row[mode]['bytes']:,} ({row[mode]['objects']:,})")
         print(f"{cache:18}{cells[0]:>28}{cells[1]:>28}")
     total = {mode: sum(table[cache][mode]["bytes"] for cache in DEFERRED)

@@ -120,19 +120,17 @@ left()
 	sed 's/^/# /' $leaks
 }
 
-# slab LABEL: objects in use, their size, and the bytes of all slabs, of the caches that matter
+# Objects in use, and the bytes of all slabs, of the caches that matter
 slab()
 {
-	awk -v label="$1" '
-		$1 ~ /^(anon_vma|anon_vma_chain|anon_vma_lazy|vm_area_struct)$/ {
-			print "slab", label, $1, $2, $4, $6 * $15 * 4096
+	awk '$1 ~ /^(anon_vma|anon_vma_chain|anon_vma_lazy|vm_area_struct)$/ {
+			print "slab", $1, $2, $6 * $15 * 4096
 		}' /proc/slabinfo
 }
 
 demo()
 {
 	[ "$MODE" = stock ] || insmod /anon_vma_lazy.ko || echo "error insmod failed"
-	slab before
 
 	# The workload says "ready" when everything is faulted, and goes when its input ends.
 	mkfifo /tmp/in /tmp/out
@@ -140,7 +138,7 @@ demo()
 	exec 3>/tmp/in 4</tmp/out
 	read -r answer <&4
 	[ "$answer" = ready ] || echo "error zygote says: $answer"
-	slab after
+	slab
 
 	if [ "$MODE" = lazy ]; then
 		sed 's/^/stats /' $D/stats
