@@ -58,7 +58,8 @@ program()
 	wait $!
 	status=$?
 	# What a failed test left behind would keep the reader waiting.
-	pkill -KILL -s $!
+	cat /proc/[0-9]*/stat 2>/dev/null | awk -v session=$! '$6 == session { print $1 }' |
+		xargs -r kill -KILL
 	wait $reader
 	case $status in
 	0 | 1 | 4) ;;
