@@ -13,6 +13,10 @@
 #define AVL_DEBUGFS	"/sys/kernel/debug/anon_vma_lazy/"
 #define AVL_PARAMETERS	"/sys/module/anon_vma_lazy/parameters/"
 
+/* Seconds for a test. Emulated debug kernels are slow: this is for what hangs. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	300
+
 /* Where avl_map() maps; nothing else is near. */
 #define AVL_BASE	0x100000000000UL
 

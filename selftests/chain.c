@@ -42,7 +42,7 @@ static void generation(char *area, int from, int to)
 }
 
 /* Contexts and anon_vmas must not pile up, nor mappings get lost. */
-TEST_F_TIMEOUT(vmas, bounded, 300)
+TEST_F(vmas, bounded)
 {
 	char *area = avl_map(0, PAGES);
 	int to[2], from[2], status;

@@ -341,7 +341,7 @@ TEST_F(vmas, pfn)
 }
 
 /* Whatever there is in the memory of this machine, there is an answer. */
-TEST_F_TIMEOUT(vmas, any_pfn, 120)
+TEST_F(vmas, any_pfn)
 {
 	const unsigned long last = 1UL << 20, step = 509;
 	char question[64], answer[256];
@@ -409,7 +409,7 @@ TEST_F(vmas, per_file)
 #define CHILDREN	100
 
 /* No mapping is left out, however many there are. */
-TEST_F_TIMEOUT(vmas, many, 120)
+TEST_F(vmas, many)
 {
 	static char answer[65536], expected[128];
 	struct avl_child child[CHILDREN];

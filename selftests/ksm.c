@@ -64,7 +64,7 @@ static int write_some(void *area)
 	return check(area);
 }
 
-TEST_F_TIMEOUT(ksm, merged, 120)
+TEST_F(ksm, merged)
 {
 	char answer[2048];
 
@@ -80,7 +80,7 @@ TEST_F_TIMEOUT(ksm, merged, 120)
 	ASSERT_EQ(PAGES - COPIES, verified(_metadata));
 }
 
-TEST_F_TIMEOUT(ksm, family, 120)
+TEST_F(ksm, family)
 {
 	struct avl_child children[3];
 	char answer[4000];
@@ -105,7 +105,7 @@ TEST_F_TIMEOUT(ksm, family, 120)
 }
 
 /* A page that one mapping is missed of cannot be moved. */
-TEST_F_TIMEOUT(ksm, migrate, 120)
+TEST_F(ksm, migrate)
 {
 	struct avl_child child;
 
@@ -124,7 +124,7 @@ static int resident(void *area)
 	return PAGES - avl_swapped(area, PAGES * psize());
 }
 
-TEST_F_TIMEOUT(ksm, swap, 120)
+TEST_F(ksm, swap)
 {
 	struct avl_child child;
 
@@ -139,7 +139,7 @@ TEST_F_TIMEOUT(ksm, swap, 120)
 }
 
 /* mremap() gives back what was merged. */
-TEST_F_TIMEOUT(ksm, moved, 120)
+TEST_F(ksm, moved)
 {
 	char *to = avl_addr(100 * PAGES);
 

@@ -17,7 +17,6 @@
 #define SIZE	(PAGES * psize())
 #define RANGE	1000
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
-#define TIMEOUT	120
 
 static int fail_nth;
 
@@ -306,12 +305,12 @@ static void fail_each(struct __test_metadata *_metadata,
 	ASSERT_VERIFIED();
 }
 
-TEST_F_TIMEOUT(nomem, natural, TIMEOUT)
+TEST_F(nomem, natural)
 {
 	fail_each(_metadata, &variant->event, false);
 }
 
-TEST_F_TIMEOUT(nomem, displaced, TIMEOUT)
+TEST_F(nomem, displaced)
 {
 	fail_each(_metadata, &variant->event, true);
 }
@@ -355,7 +354,7 @@ static int executed(const char *fd)
 }
 
 /* A new address space: its first VMA, its context, its stack that moves. */
-TEST_F_TIMEOUT(exec, each, TIMEOUT)
+TEST_F(exec, each)
 {
 	int nth = 0, failures = 0, status;
 

@@ -18,7 +18,6 @@
 #include "avl.h"
 #include "kmsg.h"
 
-#define TIMEOUT		300	/* for a process that hangs */
 /* At least as many of each. */
 #define ROUNDS		40
 #define MIGRATED	1000	/* pages */
@@ -153,7 +152,7 @@ FIXTURE_TEARDOWN_PARENT(race)
  * The pages are at the end of a large range: munmap() needs a while until it
  * gets to them.
  */
-TEST_F_TIMEOUT(race, munmap, TIMEOUT)
+TEST_F(race, munmap)
 {
 	const unsigned long before = 2048, size = PAGES * psize();
 	char *p = avl_addr(0), *tail = avl_addr(before);
@@ -175,7 +174,7 @@ TEST_F_TIMEOUT(race, munmap, TIMEOUT)
 }
 
 /* At the second place the pages are not where their offset says. */
-TEST_F_TIMEOUT(race, mremap, TIMEOUT)
+TEST_F(race, mremap)
 {
 	const int moves = 40;
 	const unsigned long size = PAGES * psize();
@@ -201,7 +200,7 @@ TEST_F_TIMEOUT(race, mremap, TIMEOUT)
 }
 
 /* New memory over the middle of the old. */
-TEST_F_TIMEOUT(race, map_fixed, TIMEOUT)
+TEST_F(race, map_fixed)
 {
 	const unsigned long size = PAGES * psize(), part = size / 4;
 	char *p = avl_addr(0), *middle = p + part, *end = middle + 2 * part;
@@ -237,7 +236,7 @@ static int child(unsigned long seed)
 		!avl_check(p + size / 2, size / 2, seed + PAGES / 2);
 }
 
-TEST_F_TIMEOUT(race, fork, TIMEOUT)
+TEST_F(race, fork)
 {
 	const unsigned long size = PAGES * psize();
 	int i = 0, status;
