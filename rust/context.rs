@@ -100,6 +100,17 @@ impl Ctx {
         self.0.as_ptr().cast()
     }
 
+    /// The root of the family.
+    ///
+    /// # Safety
+    ///
+    /// An address space must refer to the context, which is then there without the family lock.
+    unsafe fn root(self) -> Anchor {
+        // INVARIANT: An anchor that is in use does not go away.
+        // SAFETY: By the safety requirements; `anchor` is not null and never changes.
+        Anchor(unsafe { NonNull::new_unchecked((*self.as_ptr()).anchor) }).root()
+    }
+
     fn alloc() -> Option<Self> {
         // SAFETY: The cache exists as long as the module is initialised.
         let ptr = NonNull::new(unsafe { helpers::avl_ctx_alloc() }.cast::<Context>())?;
@@ -389,9 +400,8 @@ pub(crate) unsafe extern "C" fn fork(
 ) -> c_int {
     // SAFETY: `mm->anon_vma_lazy` of a living address space.
     let parent = unsafe { Ctx::from_ptr(parent) };
-    // INVARIANT: An anchor that is in use does not go away.
-    // SAFETY: `parent` is there, and its anchor never changes.
-    let root = Anchor(unsafe { NonNull::new_unchecked((*parent.as_ptr()).anchor) }).root();
+    // SAFETY: The parent's address space refers to it.
+    let root = unsafe { parent.root() };
 
     let Some(ctx) = Ctx::alloc() else {
         return ENOMEM.to_errno();
@@ -438,9 +448,8 @@ unsafe extern "C" fn anon_vma_lazy_pin(
 ) -> bool {
     // SAFETY: By the safety requirements.
     let ctx = unsafe { Ctx::from_ptr(lazy) };
-    // INVARIANT: An anchor that is in use does not go away.
-    // SAFETY: The context is there, and its anchor never changes.
-    let root = Anchor(unsafe { NonNull::new_unchecked((*lazy).anchor) }).root();
+    // SAFETY: An address space refers to it.
+    let root = unsafe { ctx.root() };
 
     let family = Family::lock(root);
     family::holds(&family.links, ctx, |anchor| {
@@ -491,9 +500,8 @@ pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
         // SAFETY: By the safety requirements.
         unsafe { sever(lazy) };
     }
-    // INVARIANT: An anchor that is in use does not go away.
-    // SAFETY: The context is there, and its anchor never changes.
-    let root = Anchor(unsafe { NonNull::new_unchecked((*lazy).anchor) }).root();
+    // SAFETY: An address space refers to it.
+    let root = unsafe { ctx.root() };
 
     let family = Family::lock(root);
     let freed = family::leave(&family.links, ctx);
