@@ -15,7 +15,7 @@ export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIB
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check paths clean help
+.PHONY: all setup kernel modules initramfs demo check proof paths clean help
 all: help
 
 setup:
@@ -39,6 +39,12 @@ initramfs: modules
 demo check: initramfs
 	@scripts/$@
 
+ifneq ($(SETUP),no)
+proof: setup
+endif
+proof:
+	@scripts/proof
+
 paths:
 	@scripts/paths
 
@@ -49,7 +55,8 @@ define HELP
 Two commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
-Both do first what is missing:
+  make proof       run the proofs that need no kernel; ends likewise
+They do first what is missing:
   make setup       install the Debian packages (Debian 12 or 13; needs root)
   make kernel      fetch, patch, configure and build the kernel
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
