@@ -186,7 +186,8 @@ pub(crate) fn join<F: Forest>(f: &F, parent: F::Ctx, ctx: F::Ctx) {
 }
 
 /// Lends a spare anchor to the child that is about to [`join`] `parent`: one of the nearest context
-/// above the child that has enough of them.
+/// above the child that has enough of them. It may be dead, and the anchor the one that it used:
+/// walks do not enter it any more.
 ///
 /// The holder stays who it was, and never becomes the borrower as such: folios of the former user's
 /// children may still point at the anchor.
