@@ -15,7 +15,7 @@ export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIB
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all proof paths clean help
 all: help
 
 setup:
@@ -42,6 +42,12 @@ demo check: initramfs
 check-all: setup
 	@scripts/check-all
 
+ifneq ($(SETUP),no)
+proof: setup
+endif
+proof:
+	@scripts/proof
+
 paths:
 	@scripts/paths
 
@@ -49,9 +55,10 @@ clean:
 	rm -rf build
 
 define HELP
-Two commands:
+Commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
+  make proof       run the proofs that need no kernel; ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
 These do first what is missing:
