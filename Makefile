@@ -15,7 +15,7 @@ export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIB
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check paths clean help
+.PHONY: all setup kernel modules initramfs demo check kselftest paths clean help
 all: help
 
 setup:
@@ -36,7 +36,7 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check: initramfs
+demo check kselftest: initramfs
 	@scripts/$@
 
 paths:
@@ -55,6 +55,7 @@ Both do first what is missing:
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
   make initramfs   build the kselftests and what QEMU boots
 Also:
+  make kselftest   run the kernel's own tests of mm: on stock, patched, with the module
   make paths       SOURCE=, KERNEL=, CONFIG=, MODULE=, INITRAMFS= of ARCH and VARIANT (make -s)
   make clean       remove build/; built kernels and sources stay in the cache:
                    $(CACHE) (just remove it)
