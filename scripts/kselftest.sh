@@ -2,24 +2,23 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The kernel's own tests, in the guest: sourced by init.sh. RUN is stock, patched or lazy (with the
-# module). It has the environment that run_vmtests.sh expects: a file system that is not in memory
-# as the working directory, and /kselftest, with the programs, in the path.
+# module). The programs start as run_vmtests.sh starts them, from the directory where they are, on a
+# file system that is not in memory.
 
 kselftest()
 {
-	mkdir -p /disk
-	mount -t ext4 -o loop /disk.img /disk
 	echo "KTAP version 1"
+	mkdir -p /disk
+	losetup /dev/loop0 /disk.img && mount -t ext4 /dev/loop0 /disk && cd /disk
+	result $? "mount /disk"
 	if [ "$RUN" = lazy ]; then
 		insmod /anon_vma_lazy.ko
 		result $? insmod
 	fi
-	cd /disk || return
-	PATH=/kselftest:$PATH
 	while read -r limit command; do
 		# shellcheck disable=SC2086
-		subtest "$command" timeout -s KILL "$limit" $command
-	done </kselftest/list
+		subtest "$command" timeout -s KILL "$limit" ./$command
+	done </kselftest.list
 	cd /
 	umount /disk
 	[ "$RUN" = lazy ] || return

@@ -87,8 +87,8 @@ def main():
                                    f"(stock: {stock.get(key, 'absent').lower()})")
         regressions += [f"{run}: kernel message during {key[0]}: {line}" for key, line in
                         messages(f"{directory}/{run}.console").items() if key not in known]
-    if "PASS" not in stock.values():
-        regressions.append("stock: no test passed")
+    if stock.get(("mount /disk", "", 1)) != "PASS":
+        regressions.append("stock: the tests had no file system to run on")
 
     print("\n" + "\n".join("  " + line for line in regressions))
     for run, results in runs.items():
