@@ -1,24 +1,31 @@
 # shellcheck shell=dash disable=SC2034,SC2154
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's own tests, in the guest: sourced by init.sh. RUN is stock, patched or lazy (with the
-# module). The programs start as run_vmtests.sh starts them, from the directory where they are, on a
-# file system that is not in memory.
+# The kernel's own tests, in the guest: sourced by init.sh. RUN is lazy with the module, TESTS a list
+# of programs separated by commas, TIMES how often they run. They start as run_vmtests.sh starts
+# them, from the directory where they are, on a file system that is not in memory.
 
 kselftest()
 {
 	echo "KTAP version 1"
 	mkdir -p /disk
-	losetup /dev/loop0 /disk.img && mount -t ext4 /dev/loop0 /disk && cd /disk
+	losetup /dev/loop0 /disk.img && mount -t ext4 /dev/loop0 /disk
 	result $? "mount /disk"
+	cd /disk || return
 	if [ "$RUN" = lazy ]; then
 		insmod /anon_vma_lazy.ko
 		result $? insmod
 	fi
-	while read -r limit command; do
-		# shellcheck disable=SC2086
-		subtest "$command" timeout -s KILL "$limit" ./$command
-	done </kselftest.list
+	for _ in $(seq "${TIMES:-1}"); do
+		while read -r limit command; do
+			case ,${TESTS:-${command%% *}}, in
+			*,"${command%% *}",*) ;;
+			*)	continue ;;
+			esac
+			# shellcheck disable=SC2086
+			subtest "$command" timeout -s KILL "$limit" ./$command
+		done </kselftest.list
+	done
 	cd /
 	umount /disk
 	[ "$RUN" = lazy ] || return

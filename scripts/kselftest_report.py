@@ -3,12 +3,16 @@
 """kselftest_report.py DIR [RUN...]: what is worse in the runs patched and lazy than in stock.
 
 Each test case is compared with that of the same name: it must not fail or be skipped where stock
-passes, nor fail where stock skips, nor be missing; one that stock does not have must pass. RUN did
-not end by itself. kunit.py loses the thread when a program ends within its plan: the indentation
-tells here which program a case belongs to.
+passes, nor fail where stock skips, nor be missing; one that stock does not have must pass. If there
+is a run "again", programs that got worse ran there many times on stock: cases that do not pass each
+time are not judged. Otherwise DIR/again names these programs. RUN did not end by itself.
+
+kunit.py loses the thread when a program ends within its plan: here the indentation tells which
+program a case belongs to.
 """
 
 import collections
+import os
 import re
 import sys
 
@@ -18,11 +22,16 @@ CASE = re.compile(r"( *)(not )?ok \d+ ?(?:- )?(.*)")
 DIRECTIVE = re.compile(r"(.*?)\s*# (SKIP|XFAIL|XPASS)\b")
 NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")
 WORSE = {"PASS": 0, "XFAIL": 1, "SKIP": 2, "FAIL": 3, "MISSING": 4}
+UNJUDGED = ("FAIL", "MISSING")
 
 
-def read(path):
-    """{(program, case, occurrence): status} of a run; the case of a program as such is ''."""
-    results, inner = {}, []
+def read(path, before=()):
+    """{(program, case, occurrence): status} of a run; the case of a program as such is ''.
+
+    Of a program that ran more than once, the worst; cases of "before" may not be missing.
+    """
+    results, inner = {}, collections.Counter()
+    attempt = {}
     with open(path, errors="replace") as file:
         lines = file.read().splitlines()
     for line in lines:
@@ -34,17 +43,21 @@ def read(path):
         directive = DIRECTIVE.match(name)
         if directive:
             name = directive.group(1)
-            if not failed:
-                status = {"SKIP": "SKIP", "XFAIL": "XFAIL"}.get(directive.group(2), status)
+            if not failed and directive.group(2) != "XPASS":
+                status = directive.group(2)
         if indent:
-            inner.append((NUMBER.sub("N", name), status))
+            name = NUMBER.sub("N", name)
+            inner[name] += 1
+            attempt[name, inner[name]] = status
             continue
-        seen = collections.Counter()
-        results[name, "", 1] = status
-        for case, case_status in inner:
-            seen[case] += 1
-            results[name, case, seen[case]] = case_status
-        inner = []
+        attempt["", 1] = status
+        for case in [key[1:] for key in before if key[0] == name]:
+            attempt.setdefault(case, "MISSING")
+        for case, status in attempt.items():
+            key = (name, *case)
+            results[key] = max(results.get(key, "PASS"), status, key=WORSE.get)
+        inner.clear()
+        attempt = {}
     return results
 
 
@@ -75,14 +88,19 @@ def main():
         runs[run] = read(f"{directory}/{run}.tap")
         runs[run].update(host(f"{directory}/vma-{'stock' if run == 'stock' else 'patched'}.txt"))
     stock = runs["stock"]
+    if os.path.exists(directory + "/again.tap"):
+        for key, status in read(directory + "/again.tap", stock).items():
+            stock[key] = max(stock.get(key, "PASS"), status, key=WORSE.get)
     known = messages(directory + "/stock.console")
 
+    again = set()
     regressions = [f"{run}: the guest did not end by itself" for run in hanging]
     for run in "patched", "lazy":
         for key in sorted(stock.keys() | runs[run].keys()):
             before = stock.get(key, "PASS")
             after = runs[run].get(key, "MISSING")
-            if before != "FAIL" and WORSE[after] > WORSE[before]:
+            if before not in UNJUDGED and WORSE[after] > WORSE[before]:
+                again.add(key[0].partition(" ")[0])
                 regressions.append(f"{run}: {after.lower()}: {label(key)} "
                                    f"(stock: {stock.get(key, 'absent').lower()})")
         regressions += [f"{run}: kernel message during {key[0]}: {line}" for key, line in
@@ -90,12 +108,14 @@ def main():
     if stock.get(("mount /disk", "", 1)) != "PASS":
         regressions.append("stock: the tests had no file system to run on")
 
+    with open(directory + "/again", "w") as file:
+        file.write(",".join(sorted(again)))
     print("\n" + "\n".join("  " + line for line in regressions))
     for run, results in runs.items():
         counts = collections.Counter(results.values())
         print(f"  {run + ':':9}{counts['PASS']:5} passed, {counts['FAIL']} failed, "
               f"{counts['SKIP'] + counts['XFAIL']} skipped")
-    unjudged = sorted(label(key) for key, status in stock.items() if status == "FAIL")
+    unjudged = sorted(label(key) for key, status in stock.items() if status in UNJUDGED)
     with open(directory + "/unjudged.txt", "w") as file:
         file.writelines(line + "\n" for line in unjudged)
     print(f"  fail on stock too, not judged: {len(unjudged)} ({directory}/unjudged.txt)")
