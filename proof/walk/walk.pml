@@ -2,11 +2,12 @@
 /*
  * walk.pml: the reverse-mapping walk against everything that changes what it looks at.
  *
- * One anonymous folio of one page, up to three processes, two places per process, one of which is
- * the address that folio->index says. The walker migrates the folio: a first walk
- * makes migration entries, a second one makes them present again; or it reclaims the folio in one
- * walk. Each step below is one access that another CPU can see, in the order of the code, under the
- * locks of the code; the comments name the function. Spin runs all interleavings.
+ * One anonymous folio of one page, three or four processes, two places per process, one of which is
+ * the address that folio->index says. The walker migrates the folio: a first walk makes migration
+ * entries, a second one makes them present again. Or it splits a THP, which is the same with the
+ * family lock held for write throughout; or it reclaims the folio in one walk. Each step below is
+ * one access that another CPU can see, in the order of the code, under the locks of the code; the
+ * comments name the function. Spin runs all interleavings.
  *
  *	spin -a -DS_FORK walk.pml	a scenario, see "Scenarios" at the end
  *	spin -a -DS_FORK -DLINK_AFTER_COPY walk.pml	the same with a rule broken: must fail
@@ -23,7 +24,15 @@
  * but for the first fault, which others may see half done.
  */
 
-#define NMM	3		/* processes: 0 is the parent of all */
+#ifdef S_BORROW_DEAD
+#define NMM	4		/* processes: 0 is the parent of all */
+#define LEND
+#else
+#define NMM	3
+#endif
+#ifdef S_BORROW
+#define LEND
+#endif
 #define NP	2		/* places */
 #define NV	6		/* memory for VMAs */
 #define NA	6		/* anchors: 0-2 of the contexts, and: */
@@ -477,38 +486,36 @@ inline leave_family(c)
 				free_ctx = free_ctx | (1 << pos);
 				pos = ctx[pos].parent
 			}
-#ifdef DONATE_TO_FIRST
 		:: f != NONE ->
-#else
-		:: f != NONE && ctx[f].next == NONE ->
-#endif
-			d_step {	/* donate() */
-				t = 0;
-				do
-				:: t < NA && av[t].live && av[t].holder == pos ->
-					av[t].holder = f;
-					t++
-				:: t < NA && !(av[t].live && av[t].holder == pos) -> t++
-				:: t == NA -> break
-				od;
-				t = 0
-			};
 #ifdef DONATE_TO_FIRST
-			d_step {	/* so that only this rule is broken */
-				if
-				:: ctx[f].next != NONE ->
-					ctx[ctx[f].next].parent = ctx[pos].parent;
-					ctx[f].next = NONE
-				:: else
-				fi
-			};
+			if
+			:: true ->
+#else
+			if
+			:: ctx[f].next == NONE ->
 #endif
-			unlink(pos, f);
-			free_ctx = free_ctx | (1 << pos);
+#ifndef DONATE_NOTHING
+				d_step {	/* donate() */
+					t = 0;
+					do
+					:: t < NA && av[t].live && av[t].holder == pos ->
+						av[t].holder = f;
+						t++
+					:: t < NA && !(av[t].live && av[t].holder == pos) -> t++
+					:: t == NA -> break
+					od;
+					t = 0
+				}
+#endif
+			:: else
+			fi;
+			if
+			:: ctx[f].next == NONE ->
+				unlink(pos, f);
+				free_ctx = free_ctx | (1 << pos)
+			:: else
+			fi;
 			break
-#ifndef DONATE_TO_FIRST
-		:: f != NONE && ctx[f].next != NONE -> break
-#endif
 		fi
 	od
 }
@@ -526,16 +533,26 @@ inline context_fork(p, c)
 	family_lock(r);
 	d_step {
 		ctx[c].anchor = c;
-#ifdef BORROW
-		if
-		:: av[SPARE].live && av[SPARE].holder == mm[p].ctx && av[SPARE].spare ->
-			av[SPARE].spare = 0;
-			ctx[c].anchor = SPARE;
+#ifdef LEND			/* borrow(), with LEND_FROM = 1 */
+		pos = mm[p].ctx;
+		do
+		:: pos == NONE || ctx[c].anchor != c -> break
+		:: else ->
+			t = 0;
+			do
+			:: t == ROOT -> break
+			:: t < ROOT && av[t].live && av[t].holder == pos && av[t].spare ->
+				av[t].spare = 0;
+				ctx[c].anchor = t;
 #ifdef LEND_HANDS_OVER
-			av[SPARE].holder = c
+				av[t].holder = c;
 #endif
-		:: else
-		fi;
+				break
+			:: else -> t++
+			od;
+			pos = ctx[pos].parent
+		od;
+		t = 0; pos = 0;
 #endif
 		ctx[c].mm = c
 	};
@@ -627,13 +644,14 @@ inline count_entries()
 proctype walker()
 {
 	byte c, a, v, m, w, n, seen, anon = NONE, r;
-	bit reclaim, second;
+	bit reclaim, split, second;
 
 	lru || _nr_pr == 2;
 	atomic { !folio_lock -> folio_lock = 1 };
 	if
 	:: reclaim = 1
-	:: skip
+	:: split = 1
+	:: true			/* migrate */
 	fi;
 
 #ifndef NO_REFERENCE
@@ -667,6 +685,12 @@ proctype walker()
 	:: else
 	fi;
 #endif
+
+	/* split_huge_page_to_order(): anon_vma_lock_write() */
+	if
+	:: split -> r = av[anon].root; down_write(r); a = anon; goto locked
+	:: else
+	fi;
 
 	/* folio_lock_anon_vma_read() */
 	rcu = 1;
@@ -721,7 +745,10 @@ again:
 	a = mapping;
 	assert(av[a].live);
 	r = av[a].root;
-	down_read(r);
+	if
+	:: !split -> down_read(r)
+	:: else
+	fi;
 
 locked:
 	assert(av[a].live);
@@ -751,7 +778,11 @@ locked:
 		m = c;
 #endif
 		if
-		:: m == NONE -> up_read(ctx[c].anchor); goto advance
+		:: m == NONE ->
+#ifndef WALK_UNLOCKED
+			up_read(ctx[c].anchor);
+#endif
+			goto advance
 		:: else
 		fi;
 
@@ -840,8 +871,12 @@ advance:
 		ctx_next(w, c);
 		w = 0
 	od;
-	/* anon_vma_unlock_read() */
-	up_read(r);
+	/* anon_vma_unlock_read(), anon_vma_unlock_write() */
+	if
+	:: !split -> up_read(r)
+	:: split && second -> up_write(r)
+	:: else
+	fi;
 	c = 0; m = 0; r = 0;
 
 unlocked:
@@ -1027,7 +1062,7 @@ forked:
 	skip
 }
 
-/* do_vmi_align_munmap(), vms_complete_munmap_vmas(); mmap_lock held for write, for read at the end */
+/* do_vmi_align_munmap(), vms_complete_munmap_vmas(); mmap_lock held for write, then for read */
 inline do_munmap(p, place_, fails)
 {
 	v = mm[p].at[place_];
@@ -1105,19 +1140,23 @@ inline move_vma(p, from, to, fails)
 	v = mm[p].at[from];
 	/* copy_vma() */
 	vm_area_dup(n, v);
+#ifdef ANCHOR_BEFORE_RANGE
+	vma[n].anchor = vma[v].anchor;
+#endif
+	vma[n].place = to;		/* vma_set_range() */
+	if
+	:: vma[v].anchor == NONE -> vma[n].pgoff = to
+	:: else
+	fi;
 	if
 	:: fails ->			/* vma_dup_policy() */
 		vm_area_free(n);
 		n = 0; v = 0;
 		mmap_write_unlock(p)
 	:: true ->
-#ifdef ANCHOR_BEFORE_RANGE
-		vma[n].anchor = vma[v].anchor;
-#endif
-		vma[n].place = to;	/* vma_set_range() */
 		if
 		:: vma[v].anchor != NONE -> a = vma[v].anchor; anon_vma_lazy_link(n, v, a)
-		:: else -> vma[n].pgoff = to
+		:: else
 		fi;
 		mm[p].at[to] = n;	/* vma_link() */
 		move_ptes(p, from, to);
@@ -1416,14 +1455,18 @@ proctype unmapper()
 }
 #endif
 
-#ifdef S_REUSE			/* memory of a VMA that was found becomes the copy of another one */
-#define SETUP	family_of_one; new_vma(1, 0, 0, 0, NONE); \
-	if \
-	:: maps(0, 1, 0) \
-	:: new_vma(0, 0, 1, 1, 0); child_of_0; maps(1, 0, 2) \
-	fi; \
-	mapping = 0
+#ifdef S_REUSE_AWAY		/* likewise, but the copy is displaced; a child maps the folio */
+#define S_REUSE
+#define SETUP	family_of_one; new_vma(1, 0, 0, 0, NONE); new_vma(0, 0, 1, 1, 0); \
+	child_of_0; maps(1, 0, 2); mapping = 0
 #define ACTORS	run mover()
+#endif
+
+#ifdef S_REUSE			/* memory of a VMA that was found becomes the copy of another one */
+#ifndef SETUP
+#define SETUP	family_of_one; new_vma(1, 0, 0, 0, NONE); maps(0, 1, 0); mapping = 0
+#define ACTORS	run mover()
+#endif
 proctype mover()
 {
 	LOCALS;
@@ -1536,11 +1579,29 @@ proctype forker() { LOCALS; dup_mmap(0, 1, false); fault(1, 1, 1); move_vma(1, 1
 #endif
 
 #ifdef S_BORROW			/* a child borrows the anchor that the folio points to, and exits */
-#define BORROW
 #define SETUP	family_of_one; new_anchor(SPARE, ROOT, 0); av[SPARE].spare = 1; child_of_0; \
 	maps(0, 0, 0); maps(1, 0, 1); mapping = SPARE
 #define ACTORS	run forker()
-proctype forker() { LOCALS; dup_mmap(0, 2, false); exit_mmap(2) }
+proctype forker()
+{
+	LOCALS;
+
+	if
+	:: dup_mmap(0, 2, false)
+	:: dup_mmap(1, 2, false)
+	fi;
+	exit_mmap(2)
+}
+#endif
+
+#ifdef S_BORROW_DEAD		/* the same, from a context that is dead, the anchor that it used */
+#define SETUP	family_of_one; \
+	ctx[0].mm = NONE; ctx[0].dead = 1; mm[0].ctx = NONE; mm[0].tree = GONE; av[0].spare = 1; \
+	new_anchor(1, ROOT, 1); new_ctx(1, 0, NONE, 2, NONE); ctx[0].first = 1; \
+	new_anchor(2, ROOT, 2); new_ctx(2, 0, NONE, NONE, 1); \
+	maps(1, 0, 1); maps(2, 0, 2); mapping = 0
+#define ACTORS	run forker()
+proctype forker() { LOCALS; dup_mmap(1, 3, false); exit_mmap(3) }
 #endif
 
 #ifdef S_FORK_MUNMAP		/* two threads */
