@@ -16,8 +16,8 @@ VARIANT=${VARIANT:-plain}
 V=${V:-0}
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/anon-vma-lazy
-BUILD=$TOP/build/$ARCH			# results
-OUT=$BUILD/$VARIANT			# module, tests and initramfs of the variant
+BUILD=$TOP/build/$ARCH			# tests, demo
+OUT=$BUILD/$VARIANT			# module, initramfs and results of the variant
 LOG=$BUILD/log
 
 die()
