@@ -175,10 +175,15 @@ inline rcu_read_unlock()
 
 /* ---- Anchors ---- */
 
-/* anon_vma_free() */
+/* anon_vma_free(): waits for who locked the root of an anchor that it is not going to use */
+#ifdef FREE_UNSYNCED
+#define in_use(r)	false
+#else
+#define in_use(r)	(av[r].readers || av[r].writer || av[r].waiting)
+#endif
 #define anon_vma_free(a) \
 	if \
-	:: av[av[a].root].readers || av[av[a].root].writer || av[av[a].root].waiting -> \
+	:: in_use(av[a].root) -> \
 		down_write(av[a].root); \
 		up_write(av[a].root) \
 	:: else \
@@ -706,16 +711,17 @@ proctype walker()
 		if
 		:: !av[r].writer && !av[r].waiting ->
 			av[r].readers++;
-			if
-			:: mapcount -> n = 1
-			:: else -> av[r].readers--; n = 0
-			fi
+			n = 1
 		:: else -> n = 2
 		fi
 	};
 	if
-	:: n == 0 -> rcu_read_unlock(); n = 0; goto unlocked
-	:: n == 1 -> rcu_read_unlock(); n = 0; goto locked
+	:: n == 1 && mapcount -> n = 0; rcu_read_unlock(); goto locked
+	:: n == 1 && !mapcount ->
+		/* Freed it may be, but not reused for anything else before RCU ends. */
+		atomic { n = 0; assert(av[r].live || av[r].gp); av[r].readers-- };
+		rcu_read_unlock();
+		goto unlocked
 	:: n == 2
 	fi;
 	atomic {
