@@ -14,6 +14,7 @@
 #include "inject.h"
 
 #define FAIL_NTH	"/proc/thread-self/fail-nth"
+#define MAKE_IT_FAIL	"/proc/thread-self/make-it-fail"
 #define FAILSLAB	"/sys/kernel/debug/failslab"
 #define FAIL_PAGE_ALLOC	"/sys/kernel/debug/fail_page_alloc"
 #define MAX_FUNCTIONS	64
@@ -31,7 +32,8 @@ static const struct range nowhere;
 static struct range functions[MAX_FUNCTIONS];
 static size_t nr_functions;
 static const char *object;
-static int fail_nth;
+static int fail_nth, make_it_fail;
+static bool from_then_on;
 
 /* Can call sites be picked? */
 bool inject_available(void)
@@ -96,19 +98,25 @@ void inject_setup(bool anonymous_pages)
 {
 	set(FAILSLAB, "ignore-gfp-wait", "N");
 	set(FAILSLAB, "verbose", "0");
+	set(FAILSLAB, "task-filter", "Y");
+	set(FAILSLAB, "times", "-1");
 	set(FAIL_PAGE_ALLOC, "ignore-gfp-wait", "N");
 	set(FAIL_PAGE_ALLOC, "ignore-gfp-highmem", anonymous_pages ? "N" : "Y");
 	set(FAIL_PAGE_ALLOC, "min-order", "0");
 	set(FAIL_PAGE_ALLOC, "verbose", "0");
+	set(FAIL_PAGE_ALLOC, "task-filter", "Y");
+	set(FAIL_PAGE_ALLOC, "times", "-1");
+	inject_from_then_on(false);
 	inject_at(NULL, NULL, NULL);
 }
 
-/* The file of this thread; returns the descriptor, which stays open in exec. */
+/* The files of this thread; returns the descriptor for inject_use(). */
 int inject_open(void)
 {
 	fail_nth = open(FAIL_NTH, O_RDWR);
-	if (fail_nth < 0)
-		ksft_exit_fail_perror("open " FAIL_NTH);
+	make_it_fail = open(MAKE_IT_FAIL, O_WRONLY | O_CLOEXEC);
+	if (fail_nth < 0 || make_it_fail < 0)
+		ksft_exit_fail_perror("open " FAIL_NTH ", " MAKE_IT_FAIL);
 	return fail_nth;
 }
 
@@ -118,12 +126,22 @@ void inject_use(int fd)
 	fail_nth = fd;
 }
 
+/* Does not only the nth allocation fail, but all that come after it? */
+void inject_from_then_on(bool on)
+{
+	from_then_on = on;
+	set(FAILSLAB, "probability", on ? "100" : "0");
+	set(FAIL_PAGE_ALLOC, "probability", on ? "100" : "0");
+}
+
 /* Lets the nth allocation of this thread fail; none for 0. */
 void inject_arm(int nth)
 {
 	char buf[16];
 	const int len = snprintf(buf, sizeof(buf), "%d", nth);
 
+	if (from_then_on && pwrite(make_it_fail, nth ? "1" : "0", 1, 0) != 1)
+		ksft_exit_fail_perror("write " MAKE_IT_FAIL);
 	if (pwrite(fail_nth, buf, len, 0) != len)
 		ksft_exit_fail_perror("write " FAIL_NTH);
 }

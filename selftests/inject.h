@@ -10,6 +10,7 @@ bool inject_available(void);
 void inject_setup(bool anonymous_pages);
 int inject_open(void);
 void inject_use(int fd);
+void inject_from_then_on(bool on);
 void inject_arm(int nth);
 bool inject_disarm(void);
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <linux/mman.h>
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -158,6 +159,12 @@ static int event_munmap(void)
 	return 0;
 }
 
+/* Two VMAs and a part of a third: the tree needs a node to forget them. */
+static int before_unmap_two(void)
+{
+	return mprotect(middle, 4 * psize(), PROT_READ);
+}
+
 /* What was there may be gone even if it fails. */
 static int event_map_fixed(void)
 {
@@ -168,6 +175,14 @@ static int event_map_fixed(void)
 		    MAP_FIXED, -1, 0) == over ? 0 : -1;
 }
 
+/* The tree needs a node to fill a gap. */
+static int before_grow(void)
+{
+	char *next = avl_map((area - (char *)avl_addr(0)) / psize() + 2 * PAGES, 1);
+
+	return next == MAP_FAILED || mprotect(next, psize(), PROT_NONE);
+}
+
 static int event_grow(void)
 {
 	return mremap(area, SIZE, 2 * SIZE, 0) == area ? 0 : -1;
@@ -176,32 +191,41 @@ static int event_grow(void)
 /* The first pages leave a VMA behind that has none... */
 static int before_merge_unfaulted(void)
 {
-	return move(&first, 4 * psize(), avl_addr(300), MREMAP_DONTUNMAP) ||
-		mprotect(middle, 12 * psize(), PROT_READ);
+	return mprotect(first, 4 * psize(), PROT_READ) ||
+		move(&first, 4 * psize(), avl_addr(300), MREMAP_DONTUNMAP);
 }
 
 /* ...which takes over its neighbour. */
 static int event_merge_unfaulted(void)
 {
-	return mprotect(middle, 12 * psize(), PROT_READ | PROT_WRITE);
+	return mprotect(middle, 12 * psize(), PROT_READ);
 }
 
-static char *heap_end;
+/* Who comes home takes over an unfaulted neighbour. */
+static int before_merge_home(void)
+{
+	return avl_map(PAGES, 4) == MAP_FAILED;
+}
+
+static char *heap_end, *heap_next;
 
 static int before_brk(void)
 {
 	heap_end = sbrk(0);
-	return 0;
+	heap_next = (char *)(((unsigned long)heap_end + 65 * psize()) & -psize());
+	/* It fills the gap. */
+	return mmap(heap_next, psize(), PROT_NONE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != heap_next;
 }
 
 static int event_brk(void)
 {
-	return brk(heap_end + 64 * psize());
+	return brk(heap_next);
 }
 
 static int after_brk(void)
 {
-	return brk(heap_end);
+	return brk(heap_end) || munmap(heap_next, psize());
 }
 
 /* Memory that grows downwards, grown by the kernel: it returns an error. */
@@ -212,10 +236,13 @@ static int before_stack(void)
 	char *p = mmap(avl_addr(1500), psize(), PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE |
 		       MAP_GROWSDOWN, -1, 0);
+	char *below = avl_map(1490, 7);
 
 	if (zero < 0)
 		zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	if (p == MAP_FAILED || zero < 0)
+	/* Without a gap in between, the tree needs a node. */
+	if (p == MAP_FAILED || below == MAP_FAILED || zero < 0 ||
+	    mprotect(below, 7 * psize(), PROT_NONE))
 		return -1;
 	*p = 1;
 	return 0;
@@ -286,7 +313,7 @@ static int once_uffd(void)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
-		.features = UFFD_FEATURE_EVENT_FORK,
+		.features = UFFD_FEATURE_EVENT_FORK | UFFD_FEATURE_MOVE,
 	};
 
 	uffd = syscall(__NR_userfaultfd, O_CLOEXEC);
@@ -333,6 +360,88 @@ static int after_fork_threads(void)
 
 	busy = false;
 	return pthread_join(thread, &failure) || failure ? -1 : 0;
+}
+
+/* A huge page: at the first fault, or out of small ones. */
+#define HUGE_PAGES	512
+
+static int before_huge(void)
+{
+	char *p = avl_map(HUGE_PAGES * 2, HUGE_PAGES);
+
+	return p == MAP_FAILED || madvise(p, HUGE_PAGES * psize(), MADV_HUGEPAGE);
+}
+
+static int event_huge_fault(void)
+{
+	*(char *)avl_addr(HUGE_PAGES * 2) = 1;
+	return 0;
+}
+
+static int before_collapse(void)
+{
+	char *p = avl_map(HUGE_PAGES * 2, HUGE_PAGES);
+
+	if (p == MAP_FAILED)
+		return -1;
+	*p = 1;
+	return 0;
+}
+
+static int event_collapse(void)
+{
+	return madvise(avl_addr(HUGE_PAGES * 2), HUGE_PAGES * psize(), MADV_COLLAPSE);
+}
+
+/* What is swapped out comes back. */
+static int before_swap_in(void)
+{
+	if (madvise(area, SIZE, MADV_PAGEOUT))
+		return -1;
+	return avl_swapped(area, SIZE) == PAGES ? 0 : -1;
+}
+
+static int event_swap_in(void)
+{
+	return intact() ? 0 : -1;
+}
+
+/* A page goes to another VMA, whose first one it is; if not, it stays. */
+static char *uffd_from, *uffd_to;
+
+static int before_uffd_move(void)
+{
+	struct uffdio_register range = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	uffd_from = avl_map(2000, 1);
+	uffd_to = avl_map(3000, 1);
+	if (uffd_from == MAP_FAILED || uffd_to == MAP_FAILED)
+		return -1;
+	avl_fill(uffd_from, psize(), 7);
+	range.range.start = (unsigned long)uffd_to;
+	range.range.len = psize();
+	return ioctl(uffd, UFFDIO_REGISTER, &range);
+}
+
+static int event_uffd_move(void)
+{
+	struct uffdio_move move = {
+		.dst = (unsigned long)uffd_to,
+		.src = (unsigned long)uffd_from,
+		.len = psize(),
+	};
+
+	if (ioctl(uffd, UFFDIO_MOVE, &move))
+		return -1;
+	uffd_from = uffd_to;
+	return 0;
+}
+
+static int after_uffd_move(void)
+{
+	return avl_check(uffd_from, psize(), 7) ? 0 : -1;
 }
 
 /* The module's files. */
@@ -401,11 +510,13 @@ struct event {
 	int (*after)(void);
 	/* Page faults are tried again, until they succeed. */
 	bool cannot_fail;
-	/* What it fails with, if not with ENOMEM. */
+	/* Anonymous pages may fail as well: the process does nothing else. */
+	bool pages;
+	/* What it fails with, too. */
 	int error;
 };
 
-static const struct event fault = { .run = event_fault, .cannot_fail = true };
+static const struct event fault = { .run = event_fault, .cannot_fail = true, .pages = true };
 static const struct event fork_one = { .run = event_fork };
 static const struct event fork_many = { .before = before_fork_many, .run = event_fork };
 static const struct event fork_uffd = {
@@ -423,7 +534,8 @@ static const struct event merge_unfaulted = {
 	.before = before_merge_unfaulted, .run = event_merge_unfaulted
 };
 
-static const struct event grow = { .run = event_grow };
+static const struct event merge_home = { .before = before_merge_home, .run = event_move };
+static const struct event grow = { .before = before_grow, .run = event_grow };
 static const struct event heap = { .before = before_brk, .run = event_brk, .after = after_brk };
 static const struct event stack = {
 	.before = before_stack, .run = event_stack, .error = EFAULT
@@ -435,7 +547,25 @@ static const struct event move_part = { .run = event_move_part };
 static const struct event dontunmap = { .run = event_dontunmap };
 static const struct event dontunmap_far = { .run = event_dontunmap_far };
 static const struct event unmap_part = { .run = event_munmap };
+static const struct event unmap_two = { .before = before_unmap_two, .run = event_munmap };
 static const struct event map_fixed = { .run = event_map_fixed };
+static const struct event huge_fault = {
+	.before = before_huge, .run = event_huge_fault, .cannot_fail = true, .pages = true
+};
+
+static const struct event collapse = {
+	.before = before_collapse, .run = event_collapse, .pages = true, .error = EAGAIN
+};
+
+static const struct event swap_in = {
+	.before = before_swap_in, .run = event_swap_in, .cannot_fail = true, .pages = true
+};
+
+static const struct event uffd_move = {
+	.once = once_uffd, .before = before_uffd_move, .run = event_uffd_move,
+	.after = after_uffd_move, .pages = true
+};
+
 static const struct event stats = { .run = event_stats };
 static const struct event verify = { .run = event_verify };
 static const struct event walk = { .run = event_ask };
@@ -444,7 +574,7 @@ static const struct event walk_many = { .once = once_ask_many, .run = event_ask_
 static void set_up(struct __test_metadata *_metadata, const struct event *event)
 {
 	inject_open();
-	inject_setup(event->run == event_fault);
+	inject_setup(event->pages);
 	/* The first VMAs, and the context for them. */
 	ASSERT_EQ(0, map(false));
 	ASSERT_EQ(0, unmap());
@@ -488,7 +618,8 @@ static bool fail_nth_of(struct __test_metadata *_metadata,
 		ASSERT_EQ(0, event->after());
 	if (result) {
 		ASSERT_TRUE(failed);
-		ASSERT_EQ(event->error ?: ENOMEM, err);
+		if (err != event->error)
+			ASSERT_EQ(ENOMEM, err);
 		ASSERT_FALSE(event->cannot_fail);
 		(*failures)++;
 	}
@@ -540,6 +671,10 @@ FIXTURE_VARIANT_ADD(nomem, move_part) { &move_part };
 FIXTURE_VARIANT_ADD(nomem, dontunmap) { &dontunmap };
 FIXTURE_VARIANT_ADD(nomem, munmap) { &unmap_part };
 FIXTURE_VARIANT_ADD(nomem, map_fixed) { &map_fixed };
+FIXTURE_VARIANT_ADD(nomem, huge_fault) { &huge_fault };
+FIXTURE_VARIANT_ADD(nomem, collapse) { &collapse };
+FIXTURE_VARIANT_ADD(nomem, swap_in) { &swap_in };
+FIXTURE_VARIANT_ADD(nomem, uffd_move) { &uffd_move };
 
 FIXTURE_SETUP(nomem)
 {
@@ -551,42 +686,48 @@ FIXTURE_TEARDOWN(nomem)
 {
 }
 
-/* Twice: caches are full or not, so that the nth is not always the same. */
-static void fail_each_twice(struct __test_metadata *_metadata,
-			    const struct event *event, bool displaced)
+/*
+ * Twice: caches are full or not, so that the nth is not always the same. Then
+ * with all that come after it, if it is not a process that has to live on so.
+ */
+static void fail_all(struct __test_metadata *_metadata,
+		     const struct event *event, bool displaced)
 {
-	const int allocations = fail_each(_metadata, event, displaced) +
-		fail_each(_metadata, event, displaced);
-
-	ASSERT_LT(0, allocations);
+	ASSERT_LT(0, fail_each(_metadata, event, displaced));
+	fail_each(_metadata, event, displaced);
+	if (event != &fork_one && !event->cannot_fail) {
+		inject_from_then_on(true);
+		ASSERT_LT(0, fail_each(_metadata, event, displaced));
+		inject_from_then_on(false);
+	}
 	ASSERT_VERIFIED();
 }
 
 TEST_F(nomem, natural)
 {
-	fail_each_twice(_metadata, variant->event, false);
+	fail_all(_metadata, variant->event, false);
 }
 
 TEST_F(nomem, displaced)
 {
-	fail_each_twice(_metadata, variant->event, true);
+	fail_all(_metadata, variant->event, true);
 }
 
 /*
  * A place that allocates, in a function and what it calls. LAZY: one that is
- * used for lazy VMAs only. A function twice: it has several reasons.
+ * used for lazy VMAs only. FROM_THEN_ON: all have to fail from the nth on, as
+ * kvmalloc() and mas_store_gfp() try twice.
  */
-enum { LAZY = 1, DISPLACED = 2 };
+enum { LAZY = 1, DISPLACED = 2, FROM_THEN_ON = 4 };
 
 static const char * const functions[] = {
-	"avl_ctx_alloc", "anon_vma_lazy_alloc", "anon_vma_lazy_displace",
+	"__anon_vma_prepare", "anon_vma_lazy_alloc", "anon_vma_lazy_displace",
 	"anon_vma_fork", "dup_mmap", "__mt_dup", "vm_area_dup", "vma_dup_policy",
 	"dup_userfaultfd", "copy_page_range", "__split_vma", "copy_vma",
-	"dup_anon_vma", "commit_merge", "move_page_tables", "mas_store_gfp",
+	"commit_merge", "move_page_tables", "mas_store_gfp",
 	"vms_gather_munmap_vmas", "expand_downwards", "do_brk_flags",
-	"relocate_vma_down", "setup_arg_pages", "anon_vma_lazy_stats_open",
-	"anon_vma_lazy_verify_open", "anon_vma_lazy_verify_show",
-	"rmap_walk_write", "seq_read_iter",
+	"relocate_vma_down", "setup_arg_pages", "single_open", "single_open_size",
+	"anon_vma_lazy_verify_show", "rmap_walk_write", "seq_read_iter",
 };
 
 FIXTURE(site)
@@ -606,7 +747,7 @@ FIXTURE_VARIANT(site)
 #define SITE(name)	FIXTURE_VARIANT_ADD(site, name)
 
 /* The context and the anchor of a child, the chains of its displaced VMAs. */
-SITE(fork_context) { "avl_ctx_alloc", "anon_vma_lazy", NULL, LAZY, &fork_one };
+SITE(fork_context) { "dup_mmap", "anon_vma_lazy", NULL, LAZY, &fork_one };
 SITE(fork_anchor) { "anon_vma_lazy_alloc", "anon_vma", NULL, LAZY, &fork_one };
 SITE(fork_chain) { "anon_vma_lazy_displace", "anon_vma_chain", NULL, LAZY | DISPLACED, &fork_one };
 /* A fork that fails at each VMA, and before. */
@@ -615,19 +756,18 @@ SITE(fork_vma) { "dup_mmap", "vm_area_struct", NULL, 0, &fork_many };
 SITE(fork_policy) { "vma_dup_policy", NULL, NULL, 0, &fork_many };
 SITE(fork_chains) { "anon_vma_fork", "anon_vma_chain", NULL, 0, &fork_many };
 SITE(fork_eager) { "anon_vma_fork", "anon_vma", NULL, 0, &fork_many };
-SITE(fork_left_out) { "mas_store_gfp", NULL, NULL, 0, &fork_many };
+SITE(fork_left_out) { "mas_store_gfp", NULL, NULL, LAZY | FROM_THEN_ON, &fork_many };
 SITE(fork_page_table) { "copy_page_range", NULL, NULL, 0, &fork_many };
 SITE(fork_uffd) { "dup_userfaultfd", NULL, NULL, 0, &fork_uffd };
 SITE(fork_threads) { "dup_mmap", NULL, NULL, 0, &fork_threads };
 
 SITE(split_vma) { "__split_vma", "vm_area_struct", NULL, 0, &split };
 SITE(split_tree) { "__split_vma", NULL, "vm_area_dup", 0, &split };
-SITE(split_chain) { "__split_vma", "anon_vma_chain", NULL, LAZY | DISPLACED, &split };
+SITE(split_chain) { "__split_vma", "anon_vma_chain", NULL, DISPLACED, &split };
 SITE(merge_tree) { "commit_merge", NULL, NULL, 0, &merge };
-SITE(merge_chain) { "dup_anon_vma", "anon_vma_chain", NULL, DISPLACED, &merge_unfaulted };
 /* The neighbour's anon_vma is there already, then there is no room in the tree. */
 SITE(merge_unfaulted) { "commit_merge", NULL, NULL, 0, &merge_unfaulted };
-SITE(merge_displaced) { "commit_merge", NULL, NULL, DISPLACED, &merge_unfaulted };
+SITE(merge_home) { "commit_merge", NULL, NULL, DISPLACED, &merge_home };
 SITE(grow_tree) { "commit_merge", NULL, NULL, 0, &grow };
 SITE(grow_heap) { "do_brk_flags", NULL, NULL, 0, &heap };
 SITE(grow_stack) { "expand_downwards", NULL, NULL, 0, &stack };
@@ -642,25 +782,29 @@ SITE(dontunmap_chain) { "copy_vma", "anon_vma_chain", NULL, 0, &dontunmap };
 SITE(dontunmap_page_table) { "move_page_tables", NULL, NULL, 0, &dontunmap_far };
 
 /* What is to be unmapped is detached already when the tree has no room. */
-SITE(munmap_gather) { "vms_gather_munmap_vmas", NULL, NULL, 0, &unmap_part };
-SITE(munmap_clear) { "mas_store_gfp", NULL, "vms_gather_munmap_vmas", 0, &unmap_part };
+SITE(munmap_gather) { "vms_gather_munmap_vmas", NULL, NULL, FROM_THEN_ON, &unmap_part };
+SITE(munmap_clear) {
+	"mas_store_gfp", NULL, "vms_gather_munmap_vmas", FROM_THEN_ON, &unmap_two
+};
+
 SITE(munmap_clear_displaced) {
-	"mas_store_gfp", NULL, "vms_gather_munmap_vmas", DISPLACED, &unmap_part
+	"mas_store_gfp", NULL, "vms_gather_munmap_vmas", FROM_THEN_ON | DISPLACED, &unmap_two
 };
 
 /* The module's files. */
-SITE(stats_open) { "anon_vma_lazy_stats_open", NULL, NULL, 0, &stats };
+SITE(stats_open) { "single_open", NULL, NULL, 0, &stats };
 SITE(stats_text) { "seq_read_iter", NULL, NULL, 0, &stats };
-SITE(verify_open) { "anon_vma_lazy_verify_open", NULL, NULL, 0, &verify };
-SITE(verify_pids) { "anon_vma_lazy_verify_show", NULL, NULL, 0, &verify };
-SITE(rmap_walk) { "rmap_walk_write", NULL, NULL, 0, &walk };
-SITE(rmap_walk_more) { "rmap_walk_write", NULL, NULL, 0, &walk_many };
+SITE(verify_open) { "single_open_size", NULL, NULL, 0, &verify };
+SITE(verify_pids) { "anon_vma_lazy_verify_show", NULL, NULL, FROM_THEN_ON, &verify };
+SITE(rmap_walk) { "rmap_walk_write", NULL, NULL, FROM_THEN_ON, &walk };
+SITE(rmap_walk_more) { "rmap_walk_write", NULL, NULL, FROM_THEN_ON, &walk_many };
 
 FIXTURE_SETUP(site)
 {
 	self->lazy = avl_setup();
 	set_up(_metadata, variant->event);
 	inject_at(variant->function, variant->object, variant->except);
+	inject_from_then_on(variant->flags & FROM_THEN_ON);
 }
 
 FIXTURE_TEARDOWN(site)
@@ -693,7 +837,7 @@ FIXTURE_VARIANT(exec)
 };
 
 FIXTURE_VARIANT_ADD(exec, any) { };
-FIXTURE_VARIANT_ADD(exec, context) { "avl_ctx_alloc", "anon_vma_lazy", LAZY, true };
+FIXTURE_VARIANT_ADD(exec, context) { "__anon_vma_prepare", "anon_vma_lazy", LAZY, true };
 FIXTURE_VARIANT_ADD(exec, anchors) { "anon_vma_lazy_alloc", "anon_vma", LAZY, true };
 FIXTURE_VARIANT_ADD(exec, chain) { "relocate_vma_down", "anon_vma_chain", LAZY };
 FIXTURE_VARIANT_ADD(exec, relocate) { "relocate_vma_down" };
@@ -808,7 +952,7 @@ FIXTURE_VARIANT(first_fault)
 	int allocations;
 };
 
-FIXTURE_VARIANT_ADD(first_fault, context) { "avl_ctx_alloc", "anon_vma_lazy", 1 };
+FIXTURE_VARIANT_ADD(first_fault, context) { "__anon_vma_prepare", "anon_vma_lazy", 1 };
 FIXTURE_VARIANT_ADD(first_fault, anchors) { "anon_vma_lazy_alloc", "anon_vma", 2 };
 
 FIXTURE_SETUP(first_fault)
