@@ -12,10 +12,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all proof paths clean help
 all: help
 
 setup:
@@ -39,6 +39,15 @@ initramfs: modules
 demo check: initramfs
 	@scripts/$@
 
+check-all: setup
+	@scripts/check-all
+
+ifneq ($(SETUP),no)
+proof: setup
+endif
+proof:
+	@scripts/proof
+
 paths:
 	@scripts/paths
 
@@ -46,10 +55,13 @@ clean:
 	rm -rf build
 
 define HELP
-Two commands:
+Commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
-Both do first what is missing:
+  make proof       run the proofs that need no kernel; ends likewise
+And everything at once, for hours:
+  make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
+These do first what is missing:
   make setup       install the Debian packages (Debian 12 or 13; needs root)
   make kernel      fetch, patch, configure and build the kernel
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
@@ -60,8 +72,10 @@ Also:
                    $(CACHE) (just remove it)
 Variables:
   ARCH=            x86_64 or arm64; now $(ARCH)
-  VARIANT=         plain or debug (lockdep, KASAN and others). The default is plain, but debug for
-                   make check (plain for ARCH=arm64, to be done in time)
+  VARIANT=         plain, stock (without the patches), or one kind of checks more:
+                   $(basename $(notdir $(wildcard configs/variants/*.config))).
+                   The default is plain, but debug (lockdep, KASAN and others) for make check
+                   (plain for ARCH=arm64, to be done in time)
   V=1              show the commands and all they print
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
@@ -72,7 +86,8 @@ Variables:
   BUSYBOX=         static busybox for ARCH, instead of Debian's
   UPDATE=1         look for a newer linux-source-7.3
   STALL=, LIMIT=   seconds of silence, or in all, after which a guest counts as hanging
-Results are in build/$(ARCH): check.tap, check.json, demo.txt, demo.json, *.console, log/.
+Results are in build/$(ARCH): VARIANT/check.tap, VARIANT/check.json, demo.txt, demo.json, *.console,
+log/.
 endef
 
 help:
