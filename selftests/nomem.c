@@ -694,14 +694,13 @@ FIXTURE_TEARDOWN(nomem)
 }
 
 /*
- * Twice: caches are full or not, so that the nth is not always the same. Then
- * with all that come after it, if it is not a process that has to live on so.
+ * One fails, then all that come after it as well, unless it is for a process
+ * that has to live on so.
  */
 static void fail_all(struct __test_metadata *_metadata,
 		     const struct event *event, bool displaced)
 {
 	ASSERT_LT(0, fail_each(_metadata, event, displaced));
-	fail_each(_metadata, event, displaced);
 	if (event != &fork_one && !event->cannot_fail) {
 		inject_from_then_on(true);
 		ASSERT_LT(0, fail_each(_metadata, event, displaced));
