@@ -512,7 +512,7 @@ struct event {
 	int (*before)(void);
 	int (*run)(void);
 	int (*after)(void);
-	/* Page faults are tried again, until they succeed. */
+	/* Page faults are tried again, a VMA that cannot merge is copied. */
 	bool cannot_fail;
 	/* Anonymous pages may fail as well: the process does nothing else. */
 	bool pages;
@@ -539,7 +539,8 @@ static const struct event merge_unfaulted = {
 };
 
 static const struct event merge_home = {
-	.once = once_merge_home, .before = before_merge_home, .run = event_move
+	.once = once_merge_home, .before = before_merge_home, .run = event_move,
+	.cannot_fail = true
 };
 
 static const struct event grow = { .before = before_grow, .run = event_grow };
