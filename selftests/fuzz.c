@@ -11,6 +11,8 @@
 #include <fcntl.h>
 #include <linux/mman.h>
 #include <poll.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
@@ -26,7 +28,7 @@
 #include "kmsg.h"
 
 #define FUZZERS		4
-#define QUESTIONS	1500	/* of each */
+#define QUESTIONS	5000	/* of each */
 #define OLD_PIDS	64
 #define RMAP_WALK	AVL_DEBUGFS "rmap_walk"
 #define ANSWER		65536
@@ -49,6 +51,7 @@ struct shared {
 	struct place places[PLACES];
 	int nr_places;
 	pid_t pids[OLD_PIDS];	/* of processes that live, end, or have ended */
+	atomic_int results[256];	/* how often each errno came */
 	bool stop;
 };
 
@@ -460,7 +463,7 @@ static bool read_oddly(int fd, unsigned long *random, const char *answer, ssize_
 }
 
 /* Asks one question by one of several system calls, and once more. */
-static bool ask(const struct shared *s, unsigned long *random)
+static bool ask(struct shared *s, unsigned long *random)
 {
 	static char text[8 * 4096], answer[ANSWER];
 	const size_t len = make_question(s, random, text, sizeof(text) - 160);
@@ -490,6 +493,7 @@ static bool ask(const struct shared *s, unsigned long *random)
 		put = write(fd, text, len);
 	}
 	err = put < 0 ? errno : 0;
+	s->results[err & 255]++;
 	lseek(fd, 0, SEEK_SET);
 	got = read(fd, answer, sizeof(answer) - 1);
 	answer[got > 0 ? got : 0] = '\0';
@@ -511,7 +515,7 @@ static bool ask(const struct shared *s, unsigned long *random)
 }
 
 /* Random questions. Returns an exit status. */
-static int fuzz(const struct shared *s, int number)
+static int fuzz(struct shared *s, int number)
 {
 	unsigned long random = s->seed + number * 0x9e3779b97f4a7c15UL;
 
@@ -540,6 +544,9 @@ static void live(unsigned long random)
 			avl_fill(p, psize(), page);
 		mremap(p, psize(), psize(), MREMAP_MAYMOVE | MREMAP_FIXED, avl_addr(page + 200));
 	}
+	/* A child of the same number in another name space, where there are any. */
+	if (!below(&random, 8))
+		unshare(CLONE_NEWPID);
 	if (!below(&random, 4) && !fork())
 		_exit(0);
 	if (!below(&random, 3))
@@ -587,6 +594,7 @@ static int disturb(struct shared *s, pid_t pid)
 /* By several processes at once, about all that there is and is not. */
 TEST_F_TIMEOUT(fuzz, questions, 900)
 {
+	static const int results[] = { 0, EINVAL, ESRCH, EFAULT, ENXIO };
 	pid_t fuzzer[FUZZERS], other[2], test = getpid();
 	int status;
 
@@ -613,6 +621,12 @@ TEST_F_TIMEOUT(fuzz, questions, 900)
 		EXPECT_EQ(0, status);
 	}
 	avl_memcg_leave();
+	for (int i = 0; i < 256; i++)
+		if (self->s->results[i])
+			TH_LOG("%d times %s", self->s->results[i], strerror(i));
+	/* All that random questions can be answered with. */
+	for (size_t i = 0; i < ARRAY_SIZE(results); i++)
+		EXPECT_LT(0, self->s->results[results[i]]);
 	ASSERT_VERIFIED();
 }
 
