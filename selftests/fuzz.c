@@ -623,10 +623,10 @@ TEST_F_TIMEOUT(fuzz, questions, 900)
 	avl_memcg_leave();
 	for (int i = 0; i < 256; i++)
 		if (self->s->results[i])
-			TH_LOG("%d times %s", self->s->results[i], strerror(i));
+			TH_LOG("%d times %s", atomic_load(&self->s->results[i]), strerror(i));
 	/* All that random questions can be answered with. */
 	for (size_t i = 0; i < ARRAY_SIZE(results); i++)
-		EXPECT_LT(0, self->s->results[results[i]]);
+		EXPECT_LT(0, atomic_load(&self->s->results[results[i]]));
 	ASSERT_VERIFIED();
 }
 
