@@ -12,10 +12,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE MUTANTS
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check paths clean help
+.PHONY: all setup kernel modules initramfs demo check mutants paths clean help
 all: help
 
 setup:
@@ -39,6 +39,13 @@ initramfs: modules
 demo check: initramfs
 	@scripts/$@
 
+# Which kernels it needs the patches say.
+ifneq ($(SETUP),no)
+mutants: setup
+endif
+mutants:
+	@scripts/mutants
+
 paths:
 	@scripts/paths
 
@@ -55,6 +62,7 @@ Both do first what is missing:
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
   make initramfs   build the kselftests and what QEMU boots
 Also:
+  make mutants     break the product in many ways: does a test notice each? MUTANTS="name name" for some
   make paths       SOURCE=, KERNEL=, CONFIG=, MODULE=, INITRAMFS= of ARCH and VARIANT (make -s)
   make clean       remove build/; built kernels and sources stay in the cache:
                    $(CACHE) (just remove it)
