@@ -12,10 +12,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE MUTANTS
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check mutants paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all mutants paths clean help
 all: help
 
 setup:
@@ -39,6 +39,9 @@ initramfs: modules
 demo check: initramfs
 	@scripts/$@
 
+check-all: setup
+	@scripts/check-all
+
 # Which kernels it needs the patches say.
 ifneq ($(SETUP),no)
 mutants: setup
@@ -56,7 +59,9 @@ define HELP
 Two commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
-Both do first what is missing:
+And everything at once, for hours:
+  make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
+These do first what is missing:
   make setup       install the Debian packages (Debian 12 or 13; needs root)
   make kernel      fetch, patch, configure and build the kernel
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
@@ -68,8 +73,10 @@ Also:
                    $(CACHE) (just remove it)
 Variables:
   ARCH=            x86_64 or arm64; now $(ARCH)
-  VARIANT=         plain or debug (lockdep, KASAN and others). The default is plain, but debug for
-                   make check (plain for ARCH=arm64, to be done in time)
+  VARIANT=         plain, stock (without the patches), or one kind of checks more:
+                   $(basename $(notdir $(wildcard configs/variants/*.config))).
+                   The default is plain, but debug (lockdep, KASAN and others) for make check
+                   (plain for ARCH=arm64, to be done in time)
   V=1              show the commands and all they print
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
@@ -80,7 +87,8 @@ Variables:
   BUSYBOX=         static busybox for ARCH, instead of Debian's
   UPDATE=1         look for a newer linux-source-7.3
   STALL=, LIMIT=   seconds of silence, or in all, after which a guest counts as hanging
-Results are in build/$(ARCH): check.tap, check.json, demo.txt, demo.json, *.console, log/.
+Results are in build/$(ARCH): VARIANT/check.tap, VARIANT/check.json, demo.txt, demo.json, *.console,
+log/.
 endef
 
 help:

@@ -16,8 +16,8 @@ VARIANT=${VARIANT:-plain}
 V=${V:-0}
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/anon-vma-lazy
-BUILD=$TOP/build/$ARCH			# results
-OUT=$BUILD/$VARIANT			# module, tests and initramfs of the variant
+BUILD=$TOP/build/$ARCH			# tests, demo
+OUT=$BUILD/$VARIANT			# module, initramfs and results of the variant
 LOG=$BUILD/log
 
 die()
@@ -32,8 +32,10 @@ arm64)	SRCARCH=arm64 DEB_ARCH=arm64 TRIPLE=aarch64-linux-gnu IMAGE=arch/arm64/bo
 *)	die "ARCH=$ARCH: must be x86_64 or arm64" ;;
 esac
 case $VARIANT in
-plain | debug) ;;
-*)	die "VARIANT=$VARIANT: must be plain or debug" ;;
+plain | stock) ;;	# without options of their own; stock is the kernel without the series
+*)	[ -r "$TOP/configs/variants/$VARIANT.config" ] ||
+		die "VARIANT=$VARIANT: must be plain, stock or one of" \
+			"$(basename -s .config "$TOP"/configs/variants/* | xargs)" ;;
 esac
 export ARCH VARIANT SRCARCH DEB_ARCH TRIPLE
 
