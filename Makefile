@@ -15,7 +15,7 @@ export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIB
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all mutants paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all proof mutants paths clean help
 all: help
 
 setup:
@@ -42,12 +42,11 @@ demo check: initramfs
 check-all: setup
 	@scripts/check-all
 
-# Which kernels it needs the patches say.
 ifneq ($(SETUP),no)
-mutants: setup
+proof mutants: setup
 endif
-mutants:
-	@scripts/mutants
+proof mutants:
+	@scripts/$@
 
 paths:
 	@scripts/paths
@@ -56,9 +55,10 @@ clean:
 	rm -rf build
 
 define HELP
-Two commands:
+Commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
+  make proof       run the proofs that need no kernel; ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
 These do first what is missing:
