@@ -15,7 +15,8 @@ export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIB
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all proof mutants paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants paths clean
+.PHONY: help
 all: help
 
 setup:
@@ -36,7 +37,7 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check: initramfs
+demo check kselftest: initramfs
 	@scripts/$@
 
 check-all: setup
@@ -59,6 +60,7 @@ Commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
   make proof       run the proofs that need no kernel; ends likewise
+  make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
 These do first what is missing:
@@ -80,7 +82,7 @@ Variables:
   V=1              show the commands and all they print
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
-  TESTS=           programs for make check, instead of all: TESTS="fault fork"
+  TESTS=           programs for make check or kselftest, instead of all: TESTS="fault fork"
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there
   ACCEL=           kvm or tcg, instead of what a probe finds
