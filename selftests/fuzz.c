@@ -292,7 +292,7 @@ static size_t make_question(const struct shared *s, unsigned long *random, char 
 	case 2:
 		pid = getppid();
 		break;
-	case 3 ... 5:
+	case 3 ... 4:
 		pid = s->pids[below(random, OLD_PIDS)];
 		break;
 	}
@@ -314,11 +314,11 @@ static size_t make_question(const struct shared *s, unsigned long *random, char 
 		len = snprintf(text, size, below(random, 4) ? "pfn %lu" : " pfn\t%#lx\n", value);
 	} else {
 		len = snprintf(text, size,
-			       formats[kind < 6 ? 0 : below(random, ARRAY_SIZE(formats))],
+			       formats[kind < 8 ? 0 : below(random, ARRAY_SIZE(formats))],
 			       pid, value);
 	}
 	/* Now and then a byte is another one, or the length is. */
-	if (!below(random, 4) && len)
+	if (!below(random, 8) && len)
 		text[below(random, len)] = below(random, 256);
 	if (!below(random, 16))
 		len = below(random, len + 3);
