@@ -294,6 +294,23 @@ TEST_F(vmas, reused_place)
 	ASSERT_EQ(0, avl_child_end(&child));
 }
 
+/* Moved by less than its length it is where its own pages were: still visited once. */
+TEST_F(vmas, overlap)
+{
+	char answer[1024];
+
+	ASSERT_NE(MAP_FAILED, map_filled(0));
+	ASSERT_EQ(avl_addr(100), move(0, PAGES, 100, 0));
+	ASSERT_EQ(avl_addr(1), move(100, PAGES, 1, 0));
+	ASSERT_LAZY(1, "vmas_displaced");
+	ASSERT_EQ(0, check(avl_addr(1)));
+	ASSERT_EQ(0, avl_rmap_walk(getpid(), avl_addr(2), answer, sizeof(answer)));
+	ASSERT_NE(NULL, strstr(answer, "\nmappings 1 visits 1\n")) {
+		TH_LOG("%s", answer);
+	}
+	ASSERT_VERIFIED();
+}
+
 /* Displaced by the same distance, neighbours are one. */
 TEST_F(vmas, merge)
 {
