@@ -187,7 +187,7 @@ impl Owner {
 
     /// The name, which is what the process says it is: shown with all that is special escaped.
     fn comm(&self) -> &BStr {
-        BStr::from_bytes(self.comm.split(|&byte| byte == 0).next().unwrap_or_default())
+        BStr::from_bytes(self.comm.split(|&byte| byte == 0).next().unwrap_or(&[]))
     }
 }
 
