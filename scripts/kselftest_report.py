@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """kselftest_report.py DIR [RUN...]: what is worse in the runs patched and lazy than in stock.
 
-Each test case is compared with that of the same name: it must not fail or be skipped where stock
-passes, nor fail where stock skips, nor be missing; one that stock does not have must pass. If there
-is a run "again", programs that got worse ran there many times on stock: cases that do not pass each
-time are not judged. Otherwise DIR/again names these programs. RUN did not end by itself.
+Each test case is compared with that of the same name, numbers aside: it must not fail or be skipped
+where stock passes, nor fail where stock skips, nor be missing; one that stock does not have must
+pass. If there is a run "again", programs that got worse ran there many times on stock: cases that
+do not pass each time are not judged. Otherwise DIR/again names these programs. RUN did not end by
+itself.
 
 kunit.py loses the thread when a program ends within its plan: here the indentation tells which
 program a case belongs to.
@@ -46,7 +47,7 @@ def read(path, before=()):
             if not failed and directive.group(2) != "XPASS":
                 status = directive.group(2)
         if indent:
-            name = name or "(no name)"
+            name = NUMBER.sub("N", name) or "(no name)"
             inner[name] += 1
             attempt[name, inner[name]] = status
             continue
