@@ -12,10 +12,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants paths clean
+.PHONY: help
 all: help
 
 setup:
@@ -43,10 +44,10 @@ check-all: setup
 	@scripts/check-all
 
 ifneq ($(SETUP),no)
-proof: setup
+proof mutants: setup
 endif
-proof:
-	@scripts/proof
+proof mutants:
+	@scripts/$@
 
 paths:
 	@scripts/paths
@@ -68,6 +69,7 @@ These do first what is missing:
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
   make initramfs   build the kselftests and what QEMU boots
 Also:
+  make mutants     break the product in many ways: does a test notice each? MUTANTS="name name" for some
   make paths       SOURCE=, KERNEL=, CONFIG=, MODULE=, INITRAMFS= of ARCH and VARIANT (make -s)
   make clean       remove build/; built kernels and sources stay in the cache:
                    $(CACHE) (just remove it)

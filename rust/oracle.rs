@@ -18,7 +18,6 @@ use crate::helpers::{
     Kind, //
 };
 use core::{
-    ffi::CStr,
     fmt::Write,
     ptr::{
         addr_of_mut,
@@ -42,7 +41,10 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     seq_print,
-    str::Formatter, //
+    str::{
+        BStr,
+        Formatter, //
+    }, //
 };
 
 /// Misses that are described; the others are only counted.
@@ -183,11 +185,9 @@ impl Owner {
         Self { pid, comm }
     }
 
-    fn comm(&self) -> &str {
-        CStr::from_bytes_until_nul(&self.comm)
-            .ok()
-            .and_then(|comm| comm.to_str().ok())
-            .unwrap_or("?")
+    /// The name, which is what the process says it is: shown with all that is special escaped.
+    fn comm(&self) -> &BStr {
+        BStr::from_bytes(self.comm.split(|&byte| byte == 0).next().unwrap_or(&[]))
     }
 }
 
