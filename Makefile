@@ -12,10 +12,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE MINUTES SEED
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check paths clean help
+.PHONY: all setup kernel modules initramfs demo check soak paths clean help
 all: help
 
 setup:
@@ -36,7 +36,7 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check: initramfs
+demo check soak: initramfs
 	@scripts/$@
 
 paths:
@@ -46,10 +46,11 @@ clean:
 	rm -rf build
 
 define HELP
-Two commands:
+Commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
-Both do first what is missing:
+  make soak        stress for MINUTES=30, or so; ends likewise
+All do first what is missing:
   make setup       install the Debian packages (Debian 12 or 13; needs root)
   make kernel      fetch, patch, configure and build the kernel
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
@@ -65,6 +66,7 @@ Variables:
   V=1              show the commands and all they print
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
+  MINUTES=, SEED=  of make soak: how long, and what to repeat
   TESTS=           programs for make check, instead of all: TESTS="fault fork"
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there

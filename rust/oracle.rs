@@ -15,6 +15,7 @@
 
 use crate::helpers::{
     self as h,
+    Event,
     Kind, //
 };
 use core::{
@@ -372,9 +373,16 @@ fn verify(m: &SeqFile) -> Result {
     let found = unsafe { h::avl_pids(pids.as_mut_ptr(), pids.len() as c_uint) } as usize;
     let mut tally = Tally::default();
 
-    for &pid in pids.iter().take(found) {
-        check_process(m, &mut tally, pid)?;
-    }
+    let result = pids
+        .iter()
+        .take(found)
+        .try_for_each(|&pid| check_process(m, &mut tally, pid));
+    h::count(
+        Event::VerifyMapping,
+        (tally.present + tally.swap) as c_uint,
+    );
+    h::count(Event::VerifyMissed, tally.missed as c_uint);
+    result?;
     for (name, value) in [
         ("processes", tally.processes),
         ("present", tally.present),
