@@ -13,10 +13,13 @@
 //! along. A migration entry whose folio we hold locked has been forgotten by the migration, which
 //! holds that lock until it has replaced all of them.
 
-use crate::helpers::{
-    self as h,
-    Event,
-    Kind, //
+use crate::{
+    helpers::{
+        self as h,
+        Event,
+        Kind, //
+    },
+    walk::anon_vma_lazy_hide_address, //
 };
 use core::{
     ffi::CStr,
@@ -43,7 +46,8 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     seq_print,
-    str::Formatter, //
+    str::Formatter,
+    sync::atomic::Relaxed, //
 };
 
 /// Misses that are described; the others are only counted.
@@ -377,11 +381,11 @@ fn verify(m: &SeqFile) -> Result {
         .iter()
         .take(found)
         .try_for_each(|&pid| check_process(m, &mut tally, pid));
-    h::count(
-        Event::VerifyMapping,
-        (tally.present + tally.swap) as c_uint,
-    );
-    h::count(Event::VerifyMissed, tally.missed as c_uint);
+    // What is hidden on purpose says nothing of the look-up.
+    if anon_vma_lazy_hide_address.load(Relaxed) == 0 {
+        h::count(Event::VerifyMapping, (tally.present + tally.swap) as c_uint);
+        h::count(Event::VerifyMissed, tally.missed as c_uint);
+    }
     result?;
     for (name, value) in [
         ("processes", tally.processes),

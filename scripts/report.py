@@ -109,11 +109,10 @@ def main():
         problems.append("no test ran")
         failed += 1
 
-    for line in lines:
-        if line.startswith("# verified "):
-            print("  mappings " + line[2:])
     for problem in problems:
         print("  " + problem)
+    for counted in filter(None, (re.match(r"# verified (\d+) missed (\d+)$", line) for line in lines)):
+        print("{} mappings verified, {} missed; {} kernel reports".format(*counted.groups(), len(found)))
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
     sys.exit(1 if failed else 0)
 

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -34,7 +35,8 @@
 
 #define PROCESSES	4	/* of workers, at a time */
 #define OPERATIONS	300	/* of a worker */
-#define READERS		2	/* of "verify" */
+#define READERS		4	/* of "verify" */
+#define NICE		-10	/* of all but the workers, which are many */
 #define SOFT_OFFLINE	1000	/* pages that may be given up */
 #define SETTLE		60	/* s, for what the kernel does in the background */
 
@@ -68,6 +70,7 @@ static pid_t start(int (*run)(unsigned long random), unsigned long random)
 		ksft_exit_fail_perror("fork");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		setpriority(PRIO_PROCESS, 0, NICE);
 		_exit(run(random | 1));
 	}
 	return pid;
@@ -158,7 +161,7 @@ static int verify(unsigned long random)
 		const int err = avl_verify(&v);
 
 		if (err || v.missed) {
-			printf("# verify: error %d, missed %ld\n%s\n", err, v.missed, v.text);
+			printf("# error %d, missed %ld\n%s\n", err, v.missed, v.text);
 			fflush(stdout);
 			return EXIT_FAILURE;
 		}
@@ -311,7 +314,7 @@ static int disturb(unsigned long random)
 		case 9:
 		case 10:
 			/* So much there may not be. */
-			avl_write(WORK "memory.reclaim", "8M swappiness=max");
+			avl_write(WORK "memory.reclaim", "1M swappiness=max");
 			break;
 		case 11:
 		case 12:
@@ -340,10 +343,11 @@ static long now(void)
 
 static void progress(long seconds, unsigned int started)
 {
-	ksft_print_msg("%ld s: %u processes, %lu operations, %lu forks, %lu execs, %lu daemons, verified %ld missed %ld, oom kills %ld + %ld\n",
-		       seconds, started, worker_shared->operations, worker_shared->forks,
-		       worker_shared->execs, worker_shared->daemons,
-		       avl_stat("verify_mappings"), avl_stat("verify_missed"),
+	ksft_print_msg("%ld s: verified %ld missed %ld, processes %u operations %lu\n", seconds,
+		       avl_stat("verify_mappings"), avl_stat("verify_missed"), started,
+		       worker_shared->operations);
+	ksft_print_msg("forks %lu execs %lu daemons %lu, killed for want of memory %ld and %ld\n",
+		       worker_shared->forks, worker_shared->execs, worker_shared->daemons,
 		       number_in(OOM "memory.events", "oom_kill "),
 		       number_in(WORK "memory.events", "oom_kill "));
 }
@@ -451,7 +455,7 @@ int main(int argc, char **argv)
 	if (number_in(OOM "memory.events", "oom_kill ") <= 0)
 		complain("processes killed for want of memory", 0);
 	if (worker_shared->killed && number_in(WORK "memory.events", "oom_kill ") <= 0)
-		complain("processes were killed, but not for want of memory", worker_shared->killed);
+		complain("killed, but not for want of memory", worker_shared->killed);
 	if (avl_stat("verify_missed"))
 		complain("mappings missed", avl_stat("verify_missed"));
 	if (log < 0 || kmsg_scan(log, hit, sizeof(hit)) < 0)

@@ -278,7 +278,7 @@ static void move_and_keep(struct worker *w, unsigned long first, unsigned long n
 		relocate(w, first, nr, to, MREMAP_DONTUNMAP);
 }
 
-/* These work on one VMA only. Is it for the lack of that that they failed? */
+/* Other sizes are for one VMA only. Is that why it failed? */
 static bool remapped(struct worker *w, void *result)
 {
 	must(w, result != MAP_FAILED || errno == EFAULT || errno == ENOMEM,
@@ -286,11 +286,11 @@ static bool remapped(struct worker *w, void *result)
 	return result != MAP_FAILED;
 }
 
-static void shrink(struct worker *w, unsigned long first, unsigned long nr)
+static void cut_off(struct worker *w, unsigned long first, unsigned long nr)
 {
 	const unsigned long left = 1 + below(w, nr);
 
-	must(w, remap(w, first, nr, left, 0, 0) == page(w, first), "mremap to shrink: errno");
+	must(w, remap(w, first, nr, left, 0, 0) == page(w, first), "mremap to less: errno");
 	set(w, first + left, nr - left, UNMAPPED, 0);
 }
 
@@ -466,13 +466,13 @@ static void drop_lazily(struct worker *w, unsigned long first, unsigned long nr)
 	set_flag(w, first, nr, FREED, true);
 }
 
-static void guard(struct worker *w, unsigned long first, unsigned long nr)
+static void guard_pages(struct worker *w, unsigned long first, unsigned long nr)
 {
 	const bool install = below(w, 2);
 
 	must(w, !madvise(page(w, first), nr * psize(),
 			 install ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE),
-	     "madvise of guard pages: errno");
+	     "MADV_GUARD: errno");
 	for (unsigned long i = first; i < first + nr; i++)
 		if (install || w->page[i].seed == GUARD)
 			w->page[i] = (struct page){ install ? GUARD : ZERO,
@@ -499,7 +499,10 @@ static void migrate(struct worker *w, unsigned long first, unsigned long nr)
 
 static void compact(struct worker *w, unsigned long first, unsigned long nr)
 {
-	must(w, !avl_write("/proc/sys/vm/compact_memory", "1"), "compact_memory: errno");
+	/* It takes long. */
+	if (!below(w, 4))
+		must(w, !avl_write("/proc/sys/vm/compact_memory", "1"),
+		     "compact_memory: errno");
 }
 
 /* A large part, where a large folio fits. */
@@ -520,7 +523,7 @@ static void grow_stack(struct worker *w, unsigned long first, unsigned long nr)
 	if (old == STACK) {
 		must(w, !munmap(top - STACK * psize(), STACK * psize()),
 		     "munmap of a stack: errno");
-		old = w->nr_stack = 0;
+		old = 0;
 	}
 	if (!old)
 		must(w, mmap(top - psize(), psize(), PROT_READ | PROT_WRITE,
@@ -689,12 +692,12 @@ static const struct {
 	void (*fn)(struct worker *w, unsigned long first, unsigned long nr);
 } mapped_operations[] = {
 	{ 24, fill }, { 10, unmap }, { 12, protect }, { 8, move }, { 4, move_with_holes },
-	{ 4, move_and_keep }, { 4, shrink }, { 4, grow }, { 4, move_and_resize },
+	{ 4, move_and_keep }, { 4, cut_off }, { 4, grow }, { 4, move_and_resize },
 	{ 4, move_anywhere }, { 4, move_by_uffd }, { 20, advise }, { 2, advise_process },
-	{ 4, advise_fork }, { 3, drop }, { 3, drop_lazily }, { 3, guard }, { 1, soft_offline },
-	{ 8, migrate }, { 10, check }, { 2, fill_large }, { 1, compact }, { 2, grow_stack },
-	{ 2, resize_heap }, { 3, fork_and_work }, { 1, daemonize }, { 1, fork_and_exec },
-	{ 1, wait_for_child },
+	{ 4, advise_fork }, { 3, drop }, { 3, drop_lazily }, { 3, guard_pages },
+	{ 1, soft_offline }, { 8, migrate }, { 10, check }, { 2, fill_large }, { 1, compact },
+	{ 2, grow_stack }, { 2, resize_heap }, { 3, fork_and_work }, { 1, daemonize },
+	{ 1, fork_and_exec }, { 1, wait_for_child },
 };
 
 static void operate(struct worker *w)
