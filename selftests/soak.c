@@ -13,11 +13,11 @@
  */
 
 #include <errno.h>
-#include <limits.h>
 #include <linux/mman.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -43,15 +43,16 @@
 #define CGROUP		"/sys/fs/cgroup/"
 #define WORK		CGROUP "anon_vma_lazy_work/"
 #define OOM		CGROUP "anon_vma_lazy_oom/"
-#define WORK_MAX	"80M"	/* about half of what the workers would use */
-#define OOM_MAX		"6M"
+#define WORK_MAX	20480	/* pages, about half of what the workers would use */
+#define OOM_MAX		1536
+#define OOM_SWAP_MAX	512
 #define OOM_PAGES	4096	/* what is wanted there */
 
 #define KSM		"/sys/kernel/mm/ksm/"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 
 static unsigned long seed;
-static pid_t workers[PROCESSES];
+static pid_t *workers;	/* shared: others look for their pages */
 static bool failed;
 
 /* Says what is wrong; the run ends. */
@@ -85,18 +86,23 @@ static void enter(const char *procs, pid_t pid)
 		ksft_exit_fail_msg("cannot write %s\n", procs);
 }
 
-static void make_cgroup(const char *dir, const char *max, const char *swap_max)
+static void limit(const char *path, unsigned long pages)
 {
-	char path[128];
+	char text[32];
 
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		ksft_exit_fail_perror(dir);
-	snprintf(path, sizeof(path), "%smemory.max", dir);
-	if (avl_write(path, max))
+	snprintf(text, sizeof(text), "%lu", pages * psize());
+	if (avl_write(path, text))
 		ksft_exit_fail_msg("cannot write %s\n", path);
-	snprintf(path, sizeof(path), "%smemory.swap.max", dir);
-	if (avl_write(path, swap_max))
-		ksft_exit_fail_msg("cannot write %s\n", path);
+}
+
+static void make_cgroups(void)
+{
+	if (avl_write(CGROUP "cgroup.subtree_control", "+memory") ||
+	    mkdir(WORK, 0700) || mkdir(OOM, 0700))
+		ksft_exit_fail_msg("cannot make memory cgroups\n");
+	limit(WORK "memory.max", WORK_MAX);
+	limit(OOM "memory.max", OOM_MAX);
+	limit(OOM "memory.swap.max", OOM_SWAP_MAX);
 }
 
 /* The number behind a name in a file. */
@@ -177,7 +183,7 @@ static pid_t some_worker(unsigned long *random)
 
 static char *some_page(unsigned long *random)
 {
-	return avl_addr(worker_random(random, 4096));
+	return avl_addr(worker_random(random, 6144));
 }
 
 /* Reads and writes the module's other files. Only these errors come back. */
@@ -404,10 +410,7 @@ int main(int argc, char **argv)
 
 	avl_enabled();
 	log = kmsg_scan(0, hit, sizeof(hit));
-	if (avl_write(CGROUP "cgroup.subtree_control", "+memory"))
-		ksft_exit_fail_msg("no memory cgroups\n");
-	make_cgroup(WORK, WORK_MAX, "max");
-	make_cgroup(OOM, OOM_MAX, "2M");
+	make_cgroups();
 	make_swap_device();
 	avl_write("/proc/sys/vm/oom_dump_tasks", "0");
 	avl_write(KSM "pages_to_scan", "1000");
@@ -416,6 +419,10 @@ int main(int argc, char **argv)
 		before[i] = avl_stat(counted[i]);
 
 	worker_shared->soft_offline = SOFT_OFFLINE;
+	workers = mmap(NULL, PROCESSES * sizeof(*workers), PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (workers == MAP_FAILED)
+		ksft_exit_fail_perror("mmap");
 	begin = now();
 	said = begin;
 	for (int i = 0; i < READERS; i++)
