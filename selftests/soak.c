@@ -181,6 +181,7 @@ static pid_t some_worker(unsigned long *random)
 	return workers[worker_random(random, PROCESSES)] + worker_random(random, 4);
 }
 
+/* Of any worker of a process. */
 static char *some_page(unsigned long *random)
 {
 	return avl_addr(worker_random(random, 6144));
@@ -304,7 +305,9 @@ static int disturb(unsigned long random)
 			err = must_write(KSM "run", even ? "1" : "0");
 			break;
 		case 3:
-			err = must_write(KSM "run", even ? "1" : "2");
+			/* There may not be memory enough for what was merged. */
+			if (even || avl_write(KSM "run", "2") != -ENOMEM)
+				err = must_write(KSM "run", "1");
 			break;
 		case 4:
 		case 5:
