@@ -12,10 +12,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MINUTES SEED
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all proof paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all proof soak paths clean help
 all: help
 
 setup:
@@ -36,7 +36,7 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check: initramfs
+demo check soak: initramfs
 	@scripts/$@
 
 check-all: setup
@@ -59,6 +59,7 @@ Commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
   make proof       run the proofs that need no kernel; ends likewise
+  make soak        stress for 30 minutes (MINUTES=), or so; ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
 These do first what is missing:
@@ -79,6 +80,7 @@ Variables:
   V=1              show the commands and all they print
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
+  MINUTES=, SEED=  how long make soak takes, and what it repeats
   TESTS=           programs for make check, instead of all: TESTS="fault fork"
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there
