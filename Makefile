@@ -12,10 +12,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MINUTES SEED
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all proof soak paths clean help
+.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants soak paths
+.PHONY: clean help
 all: help
 
 setup:
@@ -36,17 +37,17 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check soak: initramfs
+demo check kselftest soak: initramfs
 	@scripts/$@
 
 check-all: setup
 	@scripts/check-all
 
 ifneq ($(SETUP),no)
-proof: setup
+proof mutants: setup
 endif
-proof:
-	@scripts/proof
+proof mutants:
+	@scripts/$@
 
 paths:
 	@scripts/paths
@@ -60,6 +61,7 @@ Commands:
   make check       run all tests; ends with "N passed, N failed, N skipped"
   make proof       run the proofs that need no kernel; ends likewise
   make soak        stress for 30 minutes (MINUTES=), or so; ends likewise
+  make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
 These do first what is missing:
@@ -68,6 +70,7 @@ These do first what is missing:
   make modules     build anon_vma_lazy.ko; with KDIR=DIR for your own kernel's build directory
   make initramfs   build the kselftests and what QEMU boots
 Also:
+  make mutants     break the product in many ways: does a test notice each? MUTANTS="name name" for some
   make paths       SOURCE=, KERNEL=, CONFIG=, MODULE=, INITRAMFS= of ARCH and VARIANT (make -s)
   make clean       remove build/; built kernels and sources stay in the cache:
                    $(CACHE) (just remove it)
@@ -81,7 +84,7 @@ Variables:
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
   MINUTES=, SEED=  how long make soak takes, and what it repeats
-  TESTS=           programs for make check, instead of all: TESTS="fault fork"
+  TESTS=           programs for make check or kselftest, instead of all: TESTS="fault fork"
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there
   ACCEL=           kvm or tcg, instead of what a probe finds

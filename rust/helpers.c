@@ -89,7 +89,7 @@ static ssize_t rmap_walk_write(struct file *file, const char __user *ubuf,
 		question[0] = '\0';
 
 	for (;;) {
-		answer = kvmalloc_flex(*answer, text, room);
+		answer = kvmalloc_flex(*answer, text, room, GFP_KERNEL | __GFP_NOWARN);
 		if (!answer)
 			return -ENOMEM;
 		answer->len = room;

@@ -22,7 +22,6 @@ use crate::{
     walk::anon_vma_lazy_hide_address, //
 };
 use core::{
-    ffi::CStr,
     fmt::Write,
     ptr::{
         addr_of_mut,
@@ -46,7 +45,10 @@ use kernel::{
     prelude::*,
     seq_file::SeqFile,
     seq_print,
-    str::Formatter,
+    str::{
+        BStr,
+        Formatter, //
+    },
     sync::atomic::Relaxed, //
 };
 
@@ -188,11 +190,9 @@ impl Owner {
         Self { pid, comm }
     }
 
-    fn comm(&self) -> &str {
-        CStr::from_bytes_until_nul(&self.comm)
-            .ok()
-            .and_then(|comm| comm.to_str().ok())
-            .unwrap_or("?")
+    /// The name, which is what the process says it is: shown with all that is special escaped.
+    fn comm(&self) -> &BStr {
+        BStr::from_bytes(self.comm.split(|&byte| byte == 0).next().unwrap_or(&[]))
     }
 }
 

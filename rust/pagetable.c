@@ -126,6 +126,22 @@ struct folio *avl_get_pfn(unsigned long pfn)
 }
 
 /*
+ * The page table lock keeps what is mapped, but a page whose migration entry is
+ * there may leave its folio in a split, and a poisoned one may do anything.
+ */
+static struct folio *get_anon_folio(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (!folio_test_anon(folio) || !folio_try_get(folio))
+		return NULL;
+	if (page_folio(page) == folio)
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+
+/*
  * What an entry that is not present is, and its page; or get its folio from the
  * swap cache and set the index in it, which only counts if the folio is locked.
  */
@@ -227,10 +243,9 @@ retry:
 		rcu_read_unlock();
 	}
 
-	/* The page table lock keeps what is mapped, a migration its folio. */
-	if (page && folio_test_anon(page_folio(page)) &&
-	    folio_try_get(page_folio(page))) {
-		*folio = page_folio(page);
+	if (page)
+		*folio = get_anon_folio(page);
+	if (*folio) {
 		*index = folio_page_idx(*folio, page);
 	} else if (swap) {
 		*folio = swap;

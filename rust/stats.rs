@@ -42,7 +42,8 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         - kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_FREE);
     let contexts = context::CONTEXTS.load(Relaxed);
     let anchors = context::ANCHORS.load(Relaxed);
-    // What stock has at the least: an anon_vma and a chain per VMA.
+    // Compared with an anon_vma and a chain per VMA. Stock has more chains after a fork, and fewer
+    // anon_vmas where a VMA was split: see Documentation/usage.rst.
     let anon_vmas_saved = vmas - anchors;
     let chains_saved = vmas - displaced;
     let bytes_saved = anon_vmas_saved * size_of::<b::anon_vma>() as i64

@@ -206,10 +206,20 @@ impl Walk<'_> {
         true
     }
 
+    /// The addresses of the first and the last byte of interest. `None` if the page offsets are not
+    /// those of addresses in user space: only displaced VMAs have such.
+    fn range(&self) -> Option<(usize, usize)> {
+        const END: usize = 1 << (usize::BITS as usize - 1 - PAGE_SHIFT);
+        let last = self.0.last.min(END - 1);
+
+        (self.0.first <= last)
+            .then(|| (self.0.first << PAGE_SHIFT, (last << PAGE_SHIFT) + (PAGE_SIZE - 1)))
+    }
+
     /// The next VMA found by address, by one look-up per VMA or gap in the range.
     fn natural(&mut self) -> Option<Vma> {
+        let (first, last) = self.range()?;
         let walk = &mut *self.0;
-        let last = (walk.last << PAGE_SHIFT) + (PAGE_SIZE - 1);
         // SAFETY: The member is locked and not severed: `mm` is valid, and so is its tree, in RCU
         // mode, as it is only destroyed after the mm was severed.
         let (anchor, mm) = unsafe { ((*walk.ctx).anchor, (*walk.ctx).mm) };
@@ -229,7 +239,7 @@ impl Walk<'_> {
             let lazy = unsafe { Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)) }.load(Acquire);
             // SAFETY: If it is the anchor, the VMA is stable from here on: see the module's
             // documentation.
-            if lazy == anchor && unsafe { accepts(vma, mm, walk.first << PAGE_SHIFT, last) } {
+            if lazy == anchor && unsafe { accepts(vma, mm, first, last) } {
                 return Some(vma);
             }
         }
@@ -254,10 +264,10 @@ impl Walk<'_> {
 
     /// The next VMA from the list of detached ones.
     fn detached(&mut self) -> Option<Vma> {
+        let (first, last) = self.range()?;
         let walk = &mut *self.0;
         // SAFETY: The context is there.
         let head = unsafe { addr_of_mut!((*walk.ctx).detached) };
-        let (first, last) = (walk.first << PAGE_SHIFT, walk.last << PAGE_SHIFT);
 
         loop {
             // SAFETY: `detached` is the head or an entry of the list, which the member lock keeps.

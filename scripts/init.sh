@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # /init of the guest. The kernel hands its unknown parameters over as environment: MODE is check,
-# soak, lazy or stock (the two boots of the demo), TESTS a list of programs separated by commas;
-# soak reads MINUTES and SEED. Results go to the virtio port, the console is the kernel's alone.
+# soak, kselftest, lazy or stock (the two boots of the demo), TESTS a list of programs separated by
+# commas; soak reads MINUTES and SEED. Results go to the virtio port, the console is the kernel's
+# alone.
 
 export PATH=/bin
 D=/sys/kernel/debug/anon_vma_lazy
@@ -41,20 +42,20 @@ result()
 	esac
 }
 
-# program NAME ENABLED: its TAP becomes a subtest. The tests compare counters of the whole system, so
-# nothing else may start or end while a program runs: the reader is up before it (opening the FIFO
-# waits for that), and there is no timeout(1), as the harness has a time limit for every test.
-program()
+# subtest LABEL COMMAND...: the TAP of the command becomes a subtest. The tests compare counters of
+# the whole system, so nothing else may start or end while a program runs: the reader is up before
+# it (opening the FIFO waits for that).
+subtest()
 {
-	label="$1 enabled=$2"
-	[ ! -e $P/enabled ] || echo "$2" >$P/enabled
+	label=$1
+	shift
 	echo "test: $label" >/dev/kmsg
 	while IFS= read -r line; do
 		echo "  $line"
 		[ "$line" != "TAP version 13" ] || echo "  # Subtest: $label"
 	done </tmp/output &
 	reader=$!
-	ENABLED=$2 setsid "/selftests/$1" >/tmp/output 2>&1 &
+	setsid "$@" >/tmp/output 2>&1 &
 	wait $!
 	status=$?
 	# What a failed test left behind would keep the reader waiting.
@@ -66,6 +67,14 @@ program()
 	*)	echo "# $label: exit status $status" ;;
 	esac
 	result "$status" "$label"
+}
+
+# program NAME ENABLED: one of ours. There is no timeout(1), as the harness has a time limit for
+# every test.
+program()
+{
+	[ ! -e $P/enabled ] || echo "$2" >$P/enabled
+	subtest "$1 enabled=$2" env ENABLED="$2" "/selftests/$1"
 }
 
 verify()
@@ -184,6 +193,9 @@ case ${MODE:-check} in
 check)	check ;;
 soak)	soak ;;
 left)	left ;;
+kselftest)
+	. /kselftest.sh
+	kselftest ;;
 *)	demo ;;
 esac
 poweroff -f

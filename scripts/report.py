@@ -15,7 +15,7 @@ import sys
 
 BUG = re.compile(
     r"WARNING|BUG[: ]|Oops|Kernel panic|Call [Tt]race|KASAN|UBSAN|KFENCE|lockdep|Bad page|"
-    r"bad rss|Bad rss|Bad swap|kmemleak:.*suspected|general protection|Unable to handle|"
+    r"bad rss|Bad rss|Bad swap|kmemleak:.*suspected|leak detector disabled|general protection|Unable to handle|"
     r"Objects remaining|refcount_t|rcu:.*stall|blocked for more than|soft lockup|hard LOCKUP|"
     r"INFO: possible|INFO: task|suspicious|Internal error|page dumped|kernel NULL|cut here|"
     r"Out of memory|panicked at|sleeping function|still has locks|list_(add|del) corruption"

@@ -12,9 +12,12 @@
 #include "kselftest_harness.h"
 
 #include "avl.h"
+#include "inject.h"
+#include "kmsg.h"
 
 #define NAME	"anon_vma_lazy"
 #define NR	100
+#define PRINTK	"/proc/sys/kernel/printk"
 
 static int load(const char *parameters)
 {
@@ -187,6 +190,67 @@ TEST_F(module, open_file)
 		ASSERT_EQ(0, close(fd));
 	}
 	end(_metadata);
+}
+
+/* Loading it, with one allocation after the other that fails. */
+FIXTURE(nomem)
+{
+	char console[64];
+	long last;
+};
+
+/* The kernel shows where it could not make a slab cache: not on the console. */
+FIXTURE_SETUP(nomem)
+{
+	static const char * const functions[] = { "do_one_initcall" };
+
+	if (!inject_available())
+		SKIP(return, "no CONFIG_FAULT_INJECTION_STACKTRACE_FILTER");
+	ASSERT_LT(0, avl_read(PRINTK, self->console, sizeof(self->console)));
+	ASSERT_EQ(0, avl_write(PRINTK, "4"));
+	self->last = kmsg_scan(-1, self->console + 63, 1);
+	inject_find(functions, ARRAY_SIZE(functions));
+	inject_open();
+	inject_setup(false);
+	inject_at("do_one_initcall", NULL, NULL);
+}
+
+FIXTURE_TEARDOWN(nomem)
+{
+	if (!inject_available())
+		return;
+	inject_at(NULL, NULL, NULL);
+	avl_write(PRINTK, self->console);
+}
+
+TEST_F(nomem, each)
+{
+	char complaint[1024];
+	int nth = 0, failures = 0;
+	bool failed;
+
+	do {
+		inject_arm(++nth);
+		const int err = load("enabled=0");
+
+		failed = inject_disarm();
+		if (err) {
+			ASSERT_TRUE(failed);
+			ASSERT_EQ(ENOMEM, err);
+			failures++;
+		} else {
+			/* Perhaps not all of its files are there. */
+			ASSERT_EQ(0, unload());
+		}
+		ASSERT_NE(0, access(AVL_DEBUGFS, F_OK));
+		ASSERT_NE(0, access("/sys/module/" NAME, F_OK));
+		ASSERT_GT(0, avl_slab(NAME));
+	} while (failed);
+	TH_LOG("%d allocations failed, %d times insmod", nth - 1, failures);
+	ASSERT_LT(0, failures);
+	ASSERT_LT(failures, nth - 1);
+	ASSERT_LE(0, kmsg_scan(self->last, complaint, sizeof(complaint)));
+	ASSERT_STREQ("", complaint);
 }
 
 TEST_HARNESS_MAIN

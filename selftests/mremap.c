@@ -294,6 +294,23 @@ TEST_F(vmas, reused_place)
 	ASSERT_EQ(0, avl_child_end(&child));
 }
 
+/* Moved by less than its length it is where its own pages were: still visited once. */
+TEST_F(vmas, overlap)
+{
+	char answer[1024];
+
+	ASSERT_NE(MAP_FAILED, map_filled(0));
+	ASSERT_EQ(avl_addr(100), move(0, PAGES, 100, 0));
+	ASSERT_EQ(avl_addr(1), move(100, PAGES, 1, 0));
+	ASSERT_LAZY(1, "vmas_displaced");
+	ASSERT_EQ(0, check(avl_addr(1)));
+	ASSERT_EQ(0, avl_rmap_walk(getpid(), avl_addr(2), answer, sizeof(answer)));
+	ASSERT_NE(NULL, strstr(answer, "\nmappings 1 visits 1\n")) {
+		TH_LOG("%s", answer);
+	}
+	ASSERT_VERIFIED();
+}
+
 /* Displaced by the same distance, neighbours are one. */
 TEST_F(vmas, merge)
 {
@@ -311,6 +328,37 @@ TEST_F(vmas, merge)
 	ASSERT_EQ(avl_addr(100 + PAGES), move(0, PAGES, 100 + PAGES, 0));
 	ASSERT_EQ(2, avl_vmas(avl_addr(100), 2 * PAGES * psize()));
 	ASSERT_LAZY(2, "vmas_displaced");
+	ASSERT_VERIFIED();
+}
+
+/* Page offsets that are no addresses, up to the last one there is. */
+TEST_F(vmas, last_offset)
+{
+	/* Steps of half the address space, above where anything else is. */
+	const unsigned long last_offset = -1UL / psize(), step = (1UL << 55) / psize();
+	char *p = (char *)(1UL << 48);
+	unsigned long offset = (unsigned long)p / psize();
+	char answer[1024];
+
+	if (mmap(p, psize(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS |
+		 MAP_NORESERVE | MAP_FIXED, -1, 0) != p)
+		SKIP(return, "needs addresses of 57 bits: 5-level page tables");
+	avl_fill(p, psize(), 1);
+	while (offset < last_offset) {
+		const unsigned long n = last_offset - offset < step ? last_offset - offset : step;
+
+		ASSERT_EQ(p, mremap(p, psize(), (n + 1) * psize(), 0));
+		avl_fill(p + n * psize(), psize(), 1);
+		ASSERT_EQ(0, munmap(p, n * psize()));
+		ASSERT_EQ(p, mremap(p + n * psize(), psize(), psize(),
+				    MREMAP_MAYMOVE | MREMAP_FIXED, p));
+		offset += n;
+	}
+	ASSERT_LAZY(1, "vmas_displaced");
+	ASSERT_EQ(0, avl_rmap_walk(getpid(), p, answer, sizeof(answer)));
+	ASSERT_TRUE(avl_rmap_maps(answer, getpid(), p));
+	ASSERT_EQ(0, madvise(p, psize(), MADV_PAGEOUT));
+	ASSERT_TRUE(avl_check(p, psize(), 1));
 	ASSERT_VERIFIED();
 }
 

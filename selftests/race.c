@@ -7,6 +7,7 @@
 
 #include <limits.h>
 #include <linux/mempolicy.h>
+#include <linux/mman.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -144,6 +145,8 @@ FIXTURE_TEARDOWN_PARENT(race)
 {
 	char hit[1024];
 
+	avl_write("/proc/sys/vm/overcommit_memory", "0");
+	avl_write("/proc/sys/vm/overcommit_ratio", "50");
 	EXPECT_LE(0, kmsg_scan(self->log, hit, sizeof(hit)));
 	EXPECT_STREQ("", hit);
 }
@@ -223,6 +226,33 @@ TEST_F(race, map_fixed)
 	ASSERT_VERIFIED();
 }
 
+/*
+ * A collapse takes the page table away for a moment, and puts it back when it
+ * finds a page that is being migrated.
+ */
+TEST_F(race, collapse)
+{
+	const unsigned long huge = read_pmd_pagesize(), size = PAGES * psize();
+	char *p = avl_addr(0);
+	int i = 0;
+
+	ASSERT_EQ(0, start(&self->m, variant->migrate, p, p + huge - size));
+	ASSERT_EQ(p, avl_map(0, huge / psize()));
+	for (; more(i, self->migrated); i++) {
+		ASSERT_EQ(0, madvise(p, huge, MADV_NOHUGEPAGE));
+		avl_fill(p, huge, i);
+		ASSERT_EQ(0, madvise(p, huge, MADV_HUGEPAGE));
+		/* It may fail, and as often as not it does. */
+		for (int attempt = 0; attempt < 2; attempt++)
+			madvise(p, huge, MADV_COLLAPSE);
+		ASSERT_TRUE(avl_check(p, huge, i));
+		ASSERT_EQ(0, madvise(p, huge, MADV_DONTNEED));
+	}
+	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
+	ASSERT_VERIFIED();
+}
+
 /* Reads what it has inherited, writes half of it, exits. */
 static int child(unsigned long seed)
 {
@@ -257,6 +287,70 @@ TEST_F(race, fork)
 			ASSERT_EQ(0, status);
 		}
 		ASSERT_TRUE(avl_check(avl_addr(0), size, i));
+	}
+	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
+	ASSERT_VERIFIED();
+}
+
+/* What the child does not get leaves its tree while walks look at the rest. */
+TEST_F(race, dontfork)
+{
+	const unsigned long size = PAGES * psize();
+	int i = 0, status;
+
+	ASSERT_EQ(0, start(&self->m, variant->migrate, avl_addr(0), avl_addr(PAGES)));
+	ASSERT_EQ(avl_addr(0), avl_map(0, 2 * PAGES));
+	for (unsigned long page = 1; page < 2 * PAGES; page += 2)
+		ASSERT_EQ(0, madvise(avl_addr(page), psize(), MADV_DONTFORK));
+	for (; more(i, self->migrated); i++) {
+		avl_fill(avl_addr(0), 2 * size, i);
+		for (int c = 0; c < 4; c++) {
+			pid_t pid = fork();
+
+			ASSERT_LE(0, pid);
+			for (int page = 0; !pid && page < 2 * PAGES; page += 2)
+				if (!avl_check(avl_addr(page), psize(), i + page))
+					_exit(1);
+			if (!pid)
+				_exit(0);
+			ASSERT_EQ(pid, waitpid(pid, &status, 0));
+			ASSERT_EQ(0, status);
+		}
+		ASSERT_TRUE(avl_check(avl_addr(0), 2 * size, i));
+	}
+	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
+	ASSERT_VERIFIED();
+}
+
+/* Children that are never born: there is too little memory for one of their last VMAs. */
+TEST_F(race, failed_fork)
+{
+	const unsigned long size = PAGES * psize();
+	unsigned long large = 1UL << 40;
+	int i = 0;
+
+	ASSERT_EQ(avl_addr(0), avl_map(0, PAGES));
+	avl_fill(avl_addr(0), size, 0);
+	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_kbytes", "1"));
+	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_memory", "2"));
+	/* More than half of what may be had. */
+	while (avl_map(1UL << 20, large / psize()) == MAP_FAILED) {
+		large /= 2;
+		ASSERT_LT(psize(), large);
+	}
+	ASSERT_EQ(0, start(&self->m, variant->migrate, avl_addr(0), avl_addr(0)));
+	for (; more(i, self->migrated); i++) {
+		for (int c = 0; c < 10; c++) {
+			pid_t pid = fork();
+
+			if (!pid)
+				_exit(0);
+			ASSERT_EQ(-1, pid);
+			ASSERT_EQ(ENOMEM, errno);
+		}
+		ASSERT_TRUE(avl_check(avl_addr(0), size, 0));
 	}
 	stop(&self->m);
 	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);

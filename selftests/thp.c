@@ -158,6 +158,35 @@ static int drop_rest(struct avl_tree *t)
 	return munmap(avl_family_area(t) + kept, rest) || avl_family_check(t);
 }
 
+static int punch(struct avl_tree *t)
+{
+	return munmap(avl_family_area(t) + HUGE / 4, HUGE / 4);
+}
+
+static int refill(struct avl_tree *t)
+{
+	char *hole = avl_family_area(t) + HUGE / 4;
+
+	if (mmap(hole, HUGE / 4, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != hole)
+		return -errno;
+	avl_fill(hole, HUGE / 4, 1 + PAGES / 4);
+	return 0;
+}
+
+/* What is behind a hole in a huge page is found as well. */
+TEST_FAMILY(hole)
+{
+	struct avl_tree *t = &self->tree;
+
+	for (unsigned int id = 0; id < avl_tree_size(t); id++) {
+		ASSERT_EQ(0, avl_tree_run_in(t, id, punch));
+		ASSERT_VERIFIED();
+	}
+	ASSERT_EQ(0, avl_tree_run(t, refill));
+	ASSERT_FAMILY();
+}
+
 /* The pages that nobody needs are given back when memory is scarce. */
 TEST_FAMILY(partly_unmapped)
 {

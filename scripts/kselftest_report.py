@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""kselftest_report.py DIR [RUN...]: what is worse in the runs patched and lazy than in stock.
+
+Each test case is compared with that of the same name: it must not fail or be skipped where stock
+passes, nor fail where stock skips, nor be missing; one that stock does not have must pass. If there
+is a run "again", programs that got worse ran there many times on stock: cases that do not pass each
+time are not judged. Otherwise DIR/again names these programs. RUN did not end by itself.
+
+kunit.py loses the thread when a program ends within its plan: here the indentation tells which
+program a case belongs to.
+"""
+
+import collections
+import os
+import re
+import sys
+
+from report import console
+
+CASE = re.compile(r"( *)(not )?ok \d+ ?(?:- )?(.*)")
+DIRECTIVE = re.compile(r"(.*?)\s*# (SKIP|XFAIL|XPASS)\b")
+NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{8,16}\b|\d+")
+WORSE = {"PASS": 0, "XFAIL": 1, "SKIP": 2, "FAIL": 3, "MISSING": 4}
+UNJUDGED = ("FAIL", "MISSING")
+
+
+def read(path, before=()):
+    """{(program, case, occurrence): status} of a run; the case of a program as such is ''.
+
+    Of a program that ran more than once, the worst; cases of "before" may not be missing.
+    """
+    results, inner = {}, collections.Counter()
+    attempt = {}
+    with open(path, errors="replace") as file:
+        lines = file.read().splitlines()
+    for line in lines:
+        match = CASE.match(line)
+        if not match:
+            continue
+        indent, failed, name = match.groups()
+        status = "FAIL" if failed else "PASS"
+        directive = DIRECTIVE.match(name)
+        if directive:
+            name = directive.group(1)
+            if not failed and directive.group(2) != "XPASS":
+                status = directive.group(2)
+        if indent:
+            name = NUMBER.sub("N", name)
+            inner[name] += 1
+            attempt[name, inner[name]] = status
+            continue
+        attempt["", 1] = status
+        for case in [key[1:] for key in before if key[0] == name]:
+            attempt.setdefault(case, "MISSING")
+        for case, status in attempt.items():
+            key = (name, *case)
+            results[key] = max(results.get(key, "PASS"), status, key=WORSE.get)
+        inner.clear()
+        attempt = {}
+    return results
+
+
+def messages(path):
+    """Kernel messages that tell of a bug: those of a run that differ in numbers only are one."""
+    return {(during, NUMBER.sub("N", re.sub(r"^\[ *[\d.]+\] *", "", line))): line
+            for during, line in console(path)}
+
+
+def host(path):
+    """The result of tools/testing/vma in the same form."""
+    with open(path, errors="replace") as file:
+        found = re.search(r"(\d+) tests run, (\d+) passed, (\d+) failed", file.read())
+    passed, failed = (int(found.group(n)) for n in (2, 3)) if found else (0, 1)
+    return {("tools/testing/vma", "", n): "PASS" if n <= passed else "FAIL"
+            for n in range(1, passed + failed + 1)}
+
+
+def label(key):
+    program, case, number = key
+    return program + (f": {case}" if case else "") + (f" ({number})" if number > 1 else "")
+
+
+def main():
+    directory, *hanging = sys.argv[1:]
+    runs = {}
+    for run in "stock", "patched", "lazy":
+        runs[run] = read(f"{directory}/{run}.tap")
+        runs[run].update(host(f"{directory}/vma-{'stock' if run == 'stock' else 'patched'}.txt"))
+    stock = runs["stock"]
+    if os.path.exists(directory + "/again.tap"):
+        for key, status in read(directory + "/again.tap", stock).items():
+            stock[key] = max(stock.get(key, "PASS"), status, key=WORSE.get)
+    known = messages(directory + "/stock.console")
+
+    again = set()
+    regressions = [f"{run}: the guest did not end by itself" for run in hanging]
+    for run in "patched", "lazy":
+        for key in sorted(stock.keys() | runs[run].keys()):
+            before = stock.get(key, "PASS")
+            after = runs[run].get(key, "MISSING")
+            if before not in UNJUDGED and WORSE[after] > WORSE[before]:
+                again.add(key[0].partition(" ")[0])
+                regressions.append(f"{run}: {after.lower()}: {label(key)} "
+                                   f"(stock: {stock.get(key, 'absent').lower()})")
+        regressions += [f"{run}: kernel message during {key[0]}: {line}" for key, line in
+                        messages(f"{directory}/{run}.console").items() if key not in known]
+    if stock.get(("mount /disk", "", 1)) != "PASS":
+        regressions.append("stock: the tests had no file system to run on")
+
+    with open(directory + "/again", "w") as file:
+        file.write(",".join(sorted(again)))
+    print("\n" + "\n".join("  " + line for line in regressions))
+    for run, results in runs.items():
+        counts = collections.Counter(results.values())
+        print(f"  {run + ':':9}{counts['PASS']:5} passed, {counts['FAIL']} failed, "
+              f"{counts['SKIP'] + counts['XFAIL']} skipped")
+    unjudged = sorted(label(key) for key, status in stock.items() if status in UNJUDGED)
+    with open(directory + "/unjudged.txt", "w") as file:
+        file.writelines(line + "\n" for line in unjudged)
+    print(f"  fail on stock too, not judged: {len(unjudged)} ({directory}/unjudged.txt)")
+    both = collections.Counter(status for run in ("patched", "lazy")
+                               for status in runs[run].values())
+    print(f"{both['PASS']} passed, {len(regressions)} failed, "
+          f"{both['SKIP'] + both['XFAIL']} skipped")
+    sys.exit(1 if regressions else 0)
+
+
+if __name__ == "__main__":
+    sys.dont_write_bytecode = True
+    main()
