@@ -33,23 +33,29 @@ def leaves(group, path=""):
         yield from leaves(sub, path + sub["name"] + ": ")
 
 
-# What the soak test provokes: in its own memory cgroups processes are killed for want of memory.
+# What the soak test provokes: in its own memory cgroups processes are killed for want of memory, or
+# have exited by then, but something still looks at their memory. No others may be.
 OOM = re.compile(r"oom-kill:constraint=(?!CONSTRAINT_MEMCG,.*oom_memcg=/anon_vma_lazy_)")
+OOM_BEGIN, OOM_OURS = "invoked oom-killer:", "Memory cgroup stats for /anon_vma_lazy_"
 
 
 def console(path):
     """Kernel messages that tell of a bug, each with the test during which it came."""
-    during, found, oom = "boot", [], False
+    during, found, trace, ours = "boot", [], False, False
     for line in open(path, errors="replace"):
         line = line.rstrip()
         if " test: " in line:
             during = line.split(" test: ")[1]
-        elif "invoked oom-killer:" in line:
-            oom = True
+        elif OOM_BEGIN in line:
+            trace, ours = True, False
+        elif OOM_OURS in line:
+            ours = True
+        elif trace and "Call Trace:" in line:
+            trace = False
+        elif ours and "Out of memory and no killable processes" in line:
+            ours = False
         elif OOM.search(line):
             found.append((during, line))
-        elif oom and "Call Trace:" in line:
-            oom = False
         elif BUG.search(line) and not HARMLESS.search(line):
             found.append((during, line))
     return found

@@ -35,7 +35,7 @@
 
 #define PROCESSES	4	/* of workers, at a time */
 #define OPERATIONS	300	/* of a worker */
-#define READERS		4	/* of "verify" */
+#define READERS		6	/* of "verify" */
 #define NICE		-10	/* of all but the workers, which are many */
 #define SOFT_OFFLINE	1000	/* pages that may be given up */
 #define SETTLE		60	/* s, for what the kernel does in the background */
@@ -154,7 +154,7 @@ static int starve(unsigned long random)
 			if (status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
 				return EXIT_FAILURE;
 		/* The kernel has much to say of each. */
-		sleep(5);
+		sleep(20);
 	}
 	return EXIT_SUCCESS;
 }
