@@ -12,11 +12,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants paths clean
-.PHONY: help
+.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants soak paths
+.PHONY: clean help
 all: help
 
 setup:
@@ -37,7 +37,7 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check kselftest: initramfs
+demo check kselftest soak: initramfs
 	@scripts/$@
 
 check-all: setup
@@ -60,6 +60,7 @@ Commands:
   make demo        boot the patched kernel without and with the module, side by side
   make check       run all tests; ends with "N passed, N failed, N skipped"
   make proof       run the proofs that need no kernel; ends likewise
+  make soak        stress for 30 minutes (MINUTES=), or so; ends likewise
   make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
@@ -82,6 +83,7 @@ Variables:
   V=1              show the commands and all they print
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
+  MINUTES=, SEED=  how long make soak takes, and what it repeats
   TESTS=           programs for make check or kselftest, instead of all: TESTS="fault fork"
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there

@@ -65,6 +65,10 @@ pub(crate) enum Event {
     WalkVma,
     /// A walk given up for a lock.
     WalkContended,
+    /// A mapping checked by the oracle.
+    VerifyMapping,
+    /// A mapping missed by a walk.
+    VerifyMissed,
 }
 
 /// Counts an event `nr` times, on this CPU.

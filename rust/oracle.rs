@@ -13,9 +13,13 @@
 //! along. A migration entry whose folio we hold locked has been forgotten by the migration, which
 //! holds that lock until it has replaced all of them.
 
-use crate::helpers::{
-    self as h,
-    Kind, //
+use crate::{
+    helpers::{
+        self as h,
+        Event,
+        Kind, //
+    },
+    walk::anon_vma_lazy_hide_address, //
 };
 use core::{
     fmt::Write,
@@ -44,7 +48,8 @@ use kernel::{
     str::{
         BStr,
         Formatter, //
-    }, //
+    },
+    sync::atomic::Relaxed, //
 };
 
 /// Misses that are described; the others are only counted.
@@ -372,9 +377,16 @@ fn verify(m: &SeqFile) -> Result {
     let found = unsafe { h::avl_pids(pids.as_mut_ptr(), pids.len() as c_uint) } as usize;
     let mut tally = Tally::default();
 
-    for &pid in pids.iter().take(found) {
-        check_process(m, &mut tally, pid)?;
+    let result = pids
+        .iter()
+        .take(found)
+        .try_for_each(|&pid| check_process(m, &mut tally, pid));
+    // What is hidden on purpose says nothing of the look-up.
+    if anon_vma_lazy_hide_address.load(Relaxed) == 0 {
+        h::count(Event::VerifyMapping, (tally.present + tally.swap) as c_uint);
+        h::count(Event::VerifyMissed, tally.missed as c_uint);
     }
+    result?;
     for (name, value) in [
         ("processes", tally.processes),
         ("present", tally.present),

@@ -73,6 +73,8 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         ("walk_contexts", sum(Event::WalkContext)),
         ("walk_vmas", sum(Event::WalkVma)),
         ("walk_contended", sum(Event::WalkContended)),
+        ("verify_mappings", sum(Event::VerifyMapping)),
+        ("verify_missed", sum(Event::VerifyMissed)),
     ] {
         seq_print!(m, "{name} {value}\n");
     }

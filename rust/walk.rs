@@ -58,7 +58,7 @@ static anon_vma_lazy_enabled: Atomic<bool> = Atomic::<bool>::new(true);
 
 /// Look-ups by address overlook the VMA at this address, if not 0; the parameter `hide_address`.
 #[no_mangle]
-static anon_vma_lazy_hide_address: Atomic<usize> = Atomic::<usize>::new(0);
+pub(crate) static anon_vma_lazy_hide_address: Atomic<usize> = Atomic::<usize>::new(0);
 
 type Vma = *mut bindings::vm_area_struct;
 

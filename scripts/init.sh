@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # /init of the guest. The kernel hands its unknown parameters over as environment: MODE is check,
-# kselftest, lazy or stock (the two boots of the demo), TESTS a list of programs separated by commas.
-# Results go to the virtio port, the console is the kernel's alone.
+# soak, kselftest, lazy or stock (the two boots of the demo), TESTS a list of programs separated by
+# commas; soak reads MINUTES and SEED. Results go to the virtio port, the console is the kernel's
+# alone.
 
 export PATH=/bin
 D=/sys/kernel/debug/anon_vma_lazy
@@ -100,6 +101,21 @@ check()
 			[ "$name" = load ] || program "$name" $enabled
 		done
 	done
+	finish
+}
+
+soak()
+{
+	echo "KTAP version 1"
+	echo "1..4"
+	insmod /anon_vma_lazy.ko
+	result $? insmod
+	program soak 1
+	finish
+}
+
+finish()
+{
 	echo "test: verify, rmmod" >/dev/kmsg
 	verify
 	result $? verify
@@ -116,6 +132,8 @@ leave()
 
 left()
 {
+	awk '/^verify_/ { n[$1] = $2 } END { print "# verified", n["verify_mappings"],
+		"missed", n["verify_missed"] }' $D/stats
 	rmmod anon_vma_lazy && [ ! -e $D ]
 	result $? rmmod
 	[ ! -e $D ] || sed 's/^/# /' $D/stats
@@ -173,6 +191,7 @@ if [ "$MODE" != left ]; then
 fi
 case ${MODE:-check} in
 check)	check ;;
+soak)	soak ;;
 left)	left ;;
 kselftest)
 	. /kselftest.sh

@@ -10,6 +10,8 @@ kselftest()
 	echo "KTAP version 1"
 	# Or mremap_test fails where its addresses happen to be in use.
 	echo 0 >/proc/sys/kernel/randomize_va_space
+	# hugetlb-read-hwpoison takes pages, but does not ask for them.
+	echo 16 >/proc/sys/vm/nr_hugepages
 	mkdir -p /disk
 	losetup /dev/loop0 /disk.img && mount -t ext4 /dev/loop0 /disk
 	result $? "mount /disk"

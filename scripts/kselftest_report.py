@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """kselftest_report.py DIR [RUN...]: what is worse in the runs patched and lazy than in stock.
 
-Each test case is compared with that of the same name: it must not fail or be skipped where stock
-passes, nor fail where stock skips, nor be missing; one that stock does not have must pass. If there
-is a run "again", programs that got worse ran there many times on stock: cases that do not pass each
-time are not judged. Otherwise DIR/again names these programs. RUN did not end by itself.
+Each test case is compared with that of the same name, numbers aside: it must not fail or be skipped
+where stock passes, nor fail where stock skips, nor be missing; one that stock does not have must
+pass. If there is a run "again", programs that got worse ran there many times on stock: cases that
+do not pass each time are not judged. Otherwise DIR/again names these programs. RUN did not end by
+itself.
 
 kunit.py loses the thread when a program ends within its plan: here the indentation tells which
 program a case belongs to.
@@ -46,7 +47,7 @@ def read(path, before=()):
             if not failed and directive.group(2) != "XPASS":
                 status = directive.group(2)
         if indent:
-            name = NUMBER.sub("N", name)
+            name = NUMBER.sub("N", name) or "(no name)"
             inner[name] += 1
             attempt[name, inner[name]] = status
             continue
@@ -86,8 +87,10 @@ def main():
     runs = {}
     for run in "stock", "patched", "lazy":
         runs[run] = read(f"{directory}/{run}.tap")
-        runs[run].update(host(f"{directory}/vma-{'stock' if run == 'stock' else 'patched'}.txt"))
     stock = runs["stock"]
+    programs = {key[0] for key in stock}
+    for run, results in runs.items():
+        results.update(host(f"{directory}/vma-{'stock' if run == 'stock' else 'patched'}.txt"))
     if os.path.exists(directory + "/again.tap"):
         for key, status in read(directory + "/again.tap", stock).items():
             stock[key] = max(stock.get(key, "PASS"), status, key=WORSE.get)
@@ -99,8 +102,11 @@ def main():
         for key in sorted(stock.keys() | runs[run].keys()):
             before = stock.get(key, "PASS")
             after = runs[run].get(key, "MISSING")
+            if key[1] and (key[0], "", 1) not in runs[run]:
+                continue        # of a program that did not run
             if before not in UNJUDGED and WORSE[after] > WORSE[before]:
-                again.add(key[0].partition(" ")[0])
+                if key[0] in programs:
+                    again.add(key[0].partition(" ")[0])
                 regressions.append(f"{run}: {after.lower()}: {label(key)} "
                                    f"(stock: {stock.get(key, 'absent').lower()})")
         regressions += [f"{run}: kernel message during {key[0]}: {line}" for key, line in
@@ -110,15 +116,17 @@ def main():
 
     with open(directory + "/again", "w") as file:
         file.write(",".join(sorted(again)))
-    print("\n" + "\n".join("  " + line for line in regressions))
+    for line in regressions:
+        print("  " + line)
     for run, results in runs.items():
         counts = collections.Counter(results.values())
         print(f"  {run + ':':9}{counts['PASS']:5} passed, {counts['FAIL']} failed, "
               f"{counts['SKIP'] + counts['XFAIL']} skipped")
     unjudged = sorted(label(key) for key, status in stock.items() if status in UNJUDGED)
-    with open(directory + "/unjudged.txt", "w") as file:
+    path = directory + "/unjudged.txt"
+    with open(path, "w") as file:
         file.writelines(line + "\n" for line in unjudged)
-    print(f"  fail on stock too, not judged: {len(unjudged)} ({directory}/unjudged.txt)")
+    print(f"  fail on stock too, not judged: {len(unjudged)} ({os.path.relpath(path)})")
     both = collections.Counter(status for run in ("patched", "lazy")
                                for status in runs[run].values())
     print(f"{both['PASS']} passed, {len(regressions)} failed, "

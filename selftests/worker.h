@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef WORKER_H
+#define WORKER_H
+/*
+ * Processes that change their address spaces at random and know what each page
+ * must hold: what the stress tests are made of.
+ */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define WORKER_THREADS	3
+
+/* What all processes share. */
+struct worker_shared {
+	atomic_ulong operations;
+	atomic_ulong forks, execs, daemons;
+	atomic_ulong killed;		/* of workers, by SIGKILL: the OOM killer */
+	atomic_long soft_offline;	/* so many pages may yet be given up */
+	atomic_bool stop;		/* for those who disturb the workers */
+};
+
+extern struct worker_shared *worker_shared;
+
+void worker_init(int argc, char **argv);
+pid_t worker_start(unsigned long seed, unsigned int number, unsigned long operations);
+bool worker_ended(int status);
+unsigned long worker_random(unsigned long *state, unsigned long n);
+
+#endif /* WORKER_H */
