@@ -31,7 +31,7 @@ PATCHES = pathlib.Path(__file__).parent.parent / "patches"
 
 
 def changed_functions():
-    """Functions that the series adds or changes, and, as a hunk has more than that, their neighbours."""
+    """Functions that the series adds or changes, and their neighbours in its hunks."""
     return {name for patch in PATCHES.glob("*/*.patch")
             for name in re.findall(r"^(?:@@.*@@ |[ +])(?=[a-z_]).*?(\w+)\(",
                                    patch.read_text(), re.MULTILINE)}
