@@ -212,8 +212,12 @@ impl Walk<'_> {
         const END: usize = 1 << (usize::BITS as usize - 1 - PAGE_SHIFT);
         let last = self.0.last.min(END - 1);
 
-        (self.0.first <= last)
-            .then(|| (self.0.first << PAGE_SHIFT, (last << PAGE_SHIFT) + (PAGE_SIZE - 1)))
+        (self.0.first <= last).then(|| {
+            (
+                self.0.first << PAGE_SHIFT,
+                (last << PAGE_SHIFT) + (PAGE_SIZE - 1),
+            )
+        })
     }
 
     /// The next VMA found by address, by one look-up per VMA or gap in the range.

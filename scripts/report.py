@@ -46,9 +46,11 @@ def leaves(group, path=""):
 
 
 # What the soak test provokes: in its own memory cgroups processes are killed for want of memory, or
-# have exited by then, but something still looks at their memory. No others may be.
+# have exited by then, but something still looks at their memory. No others may be. Both reports, of
+# the want and of a victim that takes long to exit, come with a trace.
 OOM = re.compile(r"oom-kill:constraint=(?!CONSTRAINT_MEMCG,.*oom_memcg=/anon_vma_lazy_)")
-OOM_BEGIN, OOM_OURS = "invoked oom-killer:", "Memory cgroup stats for /anon_vma_lazy_"
+OOM_TRACE = re.compile(r"invoked oom-killer:|oom_reaper: unable to reap pid:\d+ \(soak\)")
+OOM_OURS = "Memory cgroup stats for /anon_vma_lazy_"
 
 
 def console(path):
@@ -59,7 +61,7 @@ def console(path):
         line = line.rstrip()
         if " test: " in line:
             during = line.split(" test: ")[1]
-        elif OOM_BEGIN in line:
+        elif OOM_TRACE.search(line):
             trace, ours = True, False
         elif OOM_OURS in line:
             ours = True

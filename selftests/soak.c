@@ -8,8 +8,8 @@
  *   compacted and migrated, KSM is started and stopped, VMAs become lazy or not,
  *   the module verifies all processes, and its other files are read and written.
  *
- * MINUTES says how long new processes are started, and SEED what they do: number n
- * does the same in every run. The seed is printed.
+ * MINUTES says how long that goes on, and SEED what processes do: number n does the
+ * same in every run. The seed is printed, and what the last ones did not finish.
  */
 
 #include <errno.h>
@@ -20,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -33,10 +32,9 @@
 #include "kmsg.h"
 #include "worker.h"
 
-#define PROCESSES	4	/* of workers, at a time */
-#define OPERATIONS	300	/* of a worker */
+#define PROCESSES	3	/* of workers, at a time */
+#define OPERATIONS	100	/* of a worker */
 #define READERS		6	/* of "verify" */
-#define NICE		-10	/* of all but the workers, which are many */
 #define SOFT_OFFLINE	1000	/* pages that may be given up */
 #define SETTLE		60	/* s, for what the kernel does in the background */
 
@@ -71,7 +69,6 @@ static pid_t start(int (*run)(unsigned long random), unsigned long random)
 		ksft_exit_fail_perror("fork");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		setpriority(PRIO_PROCESS, 0, NICE);
 		_exit(run(random | 1));
 	}
 	return pid;
@@ -416,7 +413,7 @@ int main(int argc, char **argv)
 	make_cgroups();
 	make_swap_device();
 	avl_write("/proc/sys/vm/oom_dump_tasks", "0");
-	avl_write(KSM "pages_to_scan", "1000");
+	avl_write(KSM "pages_to_scan", "100");
 	avl_write(KSM "run", "1");
 	for (size_t i = 0; i < ARRAY_SIZE(counted); i++)
 		before[i] = avl_stat(counted[i]);
@@ -452,6 +449,7 @@ int main(int argc, char **argv)
 				start_worker(i, started++);
 			working |= workers[i];
 		}
+		worker_shared->end = over;
 		worker_shared->stop = !working;
 		if (!pid)
 			usleep(50000);

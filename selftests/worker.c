@@ -729,7 +729,7 @@ static void operate(struct worker *w)
 static void work(struct worker *w, unsigned long nr)
 {
 	check_all(w);
-	for (w->operation = 0; w->operation < nr; w->operation++) {
+	for (w->operation = 0; w->operation < nr && !worker_shared->end; w->operation++) {
 		operate(w);
 		worker_shared->operations++;
 	}
@@ -800,8 +800,15 @@ static pthread_barrier_t all_there;
 
 static void *thread(void *arg)
 {
+	const struct worker *w = arg;
+
 	pthread_barrier_wait(&all_there);
 	work(arg, operations);
+	if (w->operation < operations) {
+		printf("# process %u worker %u: %lu operations\n", w->process, w->thread,
+		       w->operation);
+		fflush(stdout);
+	}
 	return NULL;
 }
 

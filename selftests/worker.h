@@ -18,7 +18,8 @@ struct worker_shared {
 	atomic_ulong forks, execs, daemons;
 	atomic_ulong killed;		/* of workers, by SIGKILL: the OOM killer */
 	atomic_long soft_offline;	/* so many pages may yet be given up */
-	atomic_bool stop;		/* for those who disturb the workers */
+	atomic_bool end;		/* time is over, for workers */
+	atomic_bool stop;		/* likewise, for those who disturb them */
 };
 
 extern struct worker_shared *worker_shared;
