@@ -245,13 +245,12 @@ retry:
 
 	if (page)
 		*folio = get_anon_folio(page);
-	if (*folio) {
+	if (*folio)
 		*index = folio_page_idx(*folio, page);
-	} else if (swap) {
+	else if (swap)
 		*folio = swap;
-	} else if (*kind != AVL_HWPOISON) {
+	else if (*kind != AVL_HWPOISON)
 		*kind = AVL_NONE;
-	}
 	spin_unlock(ptl);
 	return address + PAGE_SIZE;
 }
