@@ -17,7 +17,7 @@
 #include "worker.h"
 
 #define PROCESSES	3
-#define OPERATIONS	400	/* of a thread */
+#define OPERATIONS	200	/* of a thread */
 #define TIME_LIMIT	1800	/* s, for a process that hangs */
 
 int main(int argc, char **argv)
