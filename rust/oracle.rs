@@ -140,6 +140,7 @@ unsafe fn entry(mm: *mut bindings::mm_struct, address: usize) -> Entry {
 }
 
 /// Calls `each` for each VMA that an rmap walk of a folio visits, with the address it computes.
+/// Fails if the walk was cut short, as the caller is to die.
 ///
 /// # Safety
 ///
@@ -147,7 +148,7 @@ unsafe fn entry(mm: *mut bindings::mm_struct, address: usize) -> Entry {
 unsafe fn walk<F: FnMut(*mut bindings::vm_area_struct, usize)>(
     folio: *mut bindings::folio,
     mut each: F,
-) {
+) -> Result {
     /// The callback of the walk.
     ///
     /// # Safety
@@ -161,7 +162,8 @@ unsafe fn walk<F: FnMut(*mut bindings::vm_area_struct, usize)>(
     ) -> bool {
         // SAFETY: By the safety requirements.
         (unsafe { &mut *each.cast::<F>() })(vma, address);
-        true
+        // SAFETY: No requirements.
+        !unsafe { h::avl_killed() }
     }
 
     let mut control = bindings::rmap_walk_control {
@@ -171,6 +173,11 @@ unsafe fn walk<F: FnMut(*mut bindings::vm_area_struct, usize)>(
     };
     // SAFETY: By the safety requirements; `arg` is what `one` wants, borrowed for the whole walk.
     unsafe { bindings::rmap_walk(folio, &mut control) };
+    // SAFETY: No requirements.
+    if unsafe { h::avl_killed() } {
+        return Err(EINTR);
+    }
+    Ok(())
 }
 
 /// The name of a process.
@@ -222,23 +229,23 @@ unsafe fn check(
     vma: *mut bindings::vm_area_struct,
     address: usize,
     entry: Entry,
-) {
+) -> Result {
     if entry.kind == Kind::HwPoison {
         tally.hwpoison += 1;
-        return;
+        return Ok(());
     }
     let Some(folio) = entry.folio else {
-        return;
+        return Ok(());
     };
     // SAFETY: The VMA is valid.
     let mm = unsafe { (*vma).vm_mm };
 
-    let missed = folio.locked(|folio| {
+    let missed = folio.locked(|folio| -> Result<bool> {
         // What it is while the folio is locked counts, and is true until it is zapped.
         // SAFETY: The mmap_lock is held.
         let look = || unsafe { self::entry(mm, address) }.if_of(folio);
         let Some(now) = look() else {
-            return false;
+            return Ok(false);
         };
         // SAFETY: The folio is locked and referenced.
         let flags = unsafe { h::avl_folio_flags(folio) };
@@ -250,22 +257,22 @@ unsafe fn check(
             Kind::Present if flags & h::FOLIO_ANON != 0 => {}
             Kind::Migration => {
                 tally.migration += 1;
-                return true;
+                return Ok(true);
             }
             Kind::Swap if flags & (h::FOLIO_ANON | h::FOLIO_KSM) == h::FOLIO_ANON => {
                 // SAFETY: The folio is locked, the VMA has an entry for it.
                 pinned = unsafe { h::avl_folio_pin_anon_vma(folio, vma) };
                 if pinned.is_null() {
                     tally.unchecked += 1;
-                    return false;
+                    return Ok(false);
                 }
             }
-            _ => return false,
+            _ => return Ok(false),
         }
 
         let (mut visits, mut found) = (0, false);
         // SAFETY: Locked and anonymous; mapped, or pinned above.
-        unsafe {
+        let walked = unsafe {
             walk(folio, |visited, at| {
                 visits += 1;
                 // The walk computes the first address in the VMA; ours is as far from it as the
@@ -283,11 +290,14 @@ unsafe fn check(
                 found |= (*visited).vm_mm == mm
                     && expected == address
                     && (range.vm_start..range.vm_end).contains(&address);
-            });
-        }
+            })
+        };
         if !pinned.is_null() {
             // SAFETY: Pinned above; no rmap lock is held.
             unsafe { h::avl_anon_vma_put(pinned) };
+        }
+        walked?;
+        if !pinned.is_null() {
             tally.swap += 1;
         } else if ksm {
             tally.ksm += 1;
@@ -301,12 +311,12 @@ unsafe fn check(
                 tally.surplus += (visits as u64).saturating_sub(mapped as u64);
             }
         }
-        !found && look().is_some() && {
+        Ok(!found && look().is_some() && {
             // ksmd forgets a page for a moment while it goes from tree to tree.
             tally.ksm_missed += u64::from(ksm);
             !ksm
-        }
-    });
+        })
+    })?;
 
     if missed {
         tally.missed += 1;
@@ -323,6 +333,7 @@ unsafe fn check(
             );
         }
     }
+    Ok(())
 }
 
 /// Checks all entries of a process.
@@ -357,7 +368,7 @@ fn check_process(m: &SeqFile, tally: &mut Tally, pid: c_int) -> Result {
                 let entry = unsafe { entry(mm, address) };
                 let next = entry.next;
                 // SAFETY: The mmap_lock is held, and `address` is in the VMA.
-                unsafe { check(m, tally, vma, address, entry) };
+                unsafe { check(m, tally, vma, address, entry) }?;
                 if next <= address {
                     return Ok(());
                 }
@@ -501,14 +512,16 @@ unsafe fn describe(
                 state.name()
             ));
         };
+        let mut walked = Ok(());
         if ksm || !pinned.is_null() {
             // SAFETY: Locked and anonymous; a KSM folio, or pinned.
-            unsafe { walk(folio, one) };
+            walked = unsafe { walk(folio, one) };
         }
         if !pinned.is_null() {
             // SAFETY: Pinned above; no rmap lock is held.
             unsafe { h::avl_anon_vma_put(pinned) };
         }
+        walked?;
         out.line(fmt!("mappings {mappings} visits {visits}"));
         Ok(())
     })
