@@ -62,18 +62,20 @@ unsigned int avl_pids(pid_t *pids, unsigned int max)
  */
 struct mm_struct *avl_get_mm(pid_t pid)
 {
+	struct task_struct *p, *t;
 	struct mm_struct *mm = NULL;
-	struct task_struct *p;
 
 	rcu_read_lock();
 	p = pid_task(find_pid_ns(pid, &init_pid_ns), PIDTYPE_PID);
-	if (p)
-		get_task_struct(p);
-	rcu_read_unlock();
 	if (p) {
-		mm = get_task_mm(p);
-		put_task_struct(p);
+		/* The first thread may have exited and left the others. */
+		for_each_thread(p, t) {
+			mm = get_task_mm(t);
+			if (mm)
+				break;
+		}
 	}
+	rcu_read_unlock();
 	return mm;
 }
 
@@ -94,7 +96,8 @@ pid_t avl_mm_owner(struct mm_struct *mm, char *comm)
 	if (rcu_dereference(mm->owner)) {
 		struct task_struct *p = rcu_dereference(mm->owner);
 
-		pid = task_pid_nr(p);
+		/* Any of its threads. */
+		pid = task_tgid_nr(p);
 		strscpy_pad(comm, p->comm, TASK_COMM_LEN);
 	}
 	rcu_read_unlock();

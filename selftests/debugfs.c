@@ -2,8 +2,10 @@
 /* The files in debugfs: who may read them, what they say, what they refuse. */
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "avl_test.h"
@@ -189,6 +191,60 @@ TEST_F(vmas, dead)
 	ASSERT_EQ(0, avl_since("contexts_dead"));
 	ASSERT_EQ(0, avl_since("contexts"));
 	ASSERT_LAZY(1, "anchors_donated");
+}
+
+static int alone[2], end[2];
+
+/* Says so when the first thread is a zombie, and stays until it is told. */
+static void *last_thread(void *arg)
+{
+	char stat[512];
+
+	do {
+		if (avl_read("/proc/self/stat", stat, sizeof(stat)) < 0)
+			_exit(1);
+	} while (!strstr(stat, ") Z "));
+	_exit(write(alone[1], "", 1) != 1 || read(end[0], stat, 1));
+}
+
+/* A process whose first thread has exited has an address space as long as there are others. */
+TEST_F(vmas, first_thread_exited)
+{
+	static struct avl_verify before, verify;
+	char answer[1024], byte;
+	pthread_t thread;
+	int status;
+	pid_t pid;
+
+	ASSERT_EQ(avl_addr(0), avl_map(0, 1));
+	avl_fill(avl_addr(0), psize(), 1);
+	ASSERT_EQ(0, pipe(alone) | pipe(end));
+	ASSERT_EQ(0, avl_verify(&before));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(end[1]);
+		if (pthread_create(&thread, NULL, last_thread, NULL))
+			_exit(1);
+		/* pthread_exit() wants a shared library. */
+		syscall(__NR_exit, 0);
+	}
+	close(alone[1]);
+	ASSERT_EQ(1, read(alone[0], &byte, 1));
+
+	ASSERT_EQ(0, avl_rmap_walk(pid, avl_addr(0), answer, sizeof(answer))) {
+		TH_LOG("%s", answer);
+	}
+	ASSERT_TRUE(avl_rmap_maps(answer, pid, avl_addr(0))) {
+		TH_LOG("%s", answer);
+	}
+	ASSERT_EQ(0, avl_verify(&verify));
+	ASSERT_EQ(before.processes + 1, verify.processes);
+	ASSERT_EQ(0, verify.missed);
+
+	close(end[1]);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
 }
 
 /* Writes a question and reads the answer of one open file. */
