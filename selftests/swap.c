@@ -69,16 +69,12 @@ TEST_FAMILY(all)
 TEST_FAMILY(each)
 {
 	struct avl_tree *t = &self->tree;
-	struct avl_verify verify;
 
 	for (unsigned int id = 0; id < avl_tree_size(t); id += 3) {
 		swap_out(_metadata, t);
 		ASSERT_EQ(0, avl_tree_run_in(t, id, swap_in));
 		ASSERT_EQ(0, avl_tree_run_in(t, (id + 1) % avl_tree_size(t), resident));
-		ASSERT_EQ(0, avl_verify(&verify));
-		ASSERT_EQ(0, verify.missed);
-		/* All of them know whose anon_vma it is. */
-		ASSERT_EQ(0, verify.unchecked);
+		ASSERT_VERIFIED();
 	}
 	ASSERT_FAMILY();
 }
