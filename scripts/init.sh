@@ -90,7 +90,7 @@ check()
 	programs=$(echo "$programs" | tr "\n," "  ")
 
 	echo "KTAP version 1"
-	echo "1..$((2 * $(echo "$programs" | wc -w) + 3))"
+	echo "1..$((2 * $(echo "$programs" | wc -w) + 4))"
 	# This one loads and removes the module itself.
 	case " $programs " in
 	*" load "*) program load 1; program load 0 ;;
@@ -108,7 +108,7 @@ check()
 soak()
 {
 	echo "KTAP version 1"
-	echo "1..4"
+	echo "1..5"
 	insmod /anon_vma_lazy.ko
 	result $? insmod
 	program soak 1
@@ -135,6 +135,11 @@ left()
 {
 	awk '/^verify_/ { n[$1] = $2 } END { print "# verified", n["verify_mappings"],
 		"missed", n["verify_missed"] }' $D/stats
+	# What is there now is there for a process, of which none is left.
+	awk '$1 ~ /^(contexts|contexts_dead|families|anon_vmas|vmas_lazy|vmas_displaced)$/ && $2 != 0 {
+			print "#", $1, $2; left = 1
+		} END { exit left }' $D/stats
+	result $? counters
 	rmmod anon_vma_lazy && [ ! -e $D ]
 	result $? rmmod
 	[ ! -e $D ] || sed 's/^/# /' $D/stats

@@ -110,7 +110,7 @@ def main():
                if re.match(r"(not )?ok \d+ ", line)]
     wanted = ["insmod"] + [f"{name} enabled={enabled}" for enabled in (1, 0)
                            for name in programs
-                           if enabled or name != "soak"] + ["verify", "rmmod"]
+                           if enabled or name != "soak"] + ["verify", "counters", "rmmod"]
     for name in wanted:
         if not any(result in (name, name + " # SKIP") for result in results):
             problems.append("did not run: " + name)
