@@ -143,6 +143,19 @@ long avl_slab(const char *name)
 	return value_of(buf, name);
 }
 
+/* A value of /proc/vmstat; a wrong name ends the program. */
+long avl_vmstat(const char *name)
+{
+	static char buf[16384];
+	long value = LONG_MIN;
+
+	if (avl_read("/proc/vmstat", buf, sizeof(buf)) > 0)
+		value = value_of(buf, name);
+	if (value == LONG_MIN)
+		ksft_exit_fail_msg("/proc/vmstat: no line \"%s\"\n", name);
+	return value;
+}
+
 /* Lets the module check all processes. Returns 0 or -errno. */
 int avl_verify(struct avl_verify *v)
 {

@@ -71,6 +71,7 @@ long avl_stat(const char *name);
 void avl_mark(void);
 long avl_since(const char *name);
 long avl_slab(const char *name);
+long avl_vmstat(const char *name);
 int avl_verify(struct avl_verify *v);
 int avl_rmap_walk(pid_t pid, const void *addr, char *buf, size_t size);
 bool avl_rmap_shows(const char *buf, pid_t pid, const void *addr,

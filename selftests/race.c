@@ -5,7 +5,6 @@
  * or makes the kernel complain.
  */
 
-#include <limits.h>
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <pthread.h>
@@ -111,13 +110,7 @@ static void stop(struct migrator *m)
 /* Pages that the kernel has migrated since it was booted. */
 static long migrated(void)
 {
-	static char buf[16384];
-	const char *line;
-
-	if (avl_read("/proc/vmstat", buf, sizeof(buf)) < 0)
-		return LONG_MAX;
-	line = strstr(buf, "\npgmigrate_success ");
-	return line ? strtol(strchr(line, ' '), NULL, 10) : LONG_MAX;
+	return avl_vmstat("pgmigrate_success");
 }
 
 /* Is there another round? */
@@ -147,6 +140,7 @@ FIXTURE_TEARDOWN_PARENT(race)
 
 	avl_write("/proc/sys/vm/overcommit_memory", "0");
 	avl_write("/proc/sys/vm/overcommit_ratio", "50");
+	EXPECT_EQ(0, ksm_stop());
 	EXPECT_LE(0, kmsg_scan(self->log, hit, sizeof(hit)));
 	EXPECT_STREQ("", hit);
 }
@@ -354,6 +348,82 @@ TEST_F(race, failed_fork)
 	}
 	stop(&self->m);
 	TH_LOG("%d rounds, %ld pages", i, migrated() - self->migrated);
+	ASSERT_VERIFIED();
+}
+
+/* Changes what it has of the merged pages, with a child, and ends when that has ended. */
+static int merged_child(char *p, unsigned long seed, int depth)
+{
+	const unsigned long size = PAGES * psize(), part = size / 4;
+	const pid_t pid = depth ? fork() : 0;
+	int status = 0;
+
+	if (pid < 0)
+		return 1;
+	if (depth && !pid)
+		_exit(merged_child(p, seed, depth - 1));
+	for (int i = 0; i < 4; i++) {
+		if (mprotect(p + part, part, PROT_READ) || munmap(p + i * psize(), psize()) ||
+		    !avl_check(p + part, size - part, seed + PAGES / 4) ||
+		    mprotect(p + part, part, PROT_READ | PROT_WRITE))
+			return 2;
+		sched_yield();
+	}
+	/* These are its own now, all others still merged. */
+	avl_fill(p + part, part / 2, 0);
+	if (depth && (waitpid(pid, &status, 0) != pid || status))
+		return 3;
+	return !avl_check(p + part + part / 2, size - part - part / 2, seed + 3 * PAGES / 8);
+}
+
+/*
+ * Merged pages while those who inherited them live, and nobody else exits: ksmd is stopped, so
+ * each is found. The parent has less and less of the second copy.
+ */
+TEST_F(race, merged)
+{
+	const unsigned long size = PAGES * psize();
+	char *p = avl_addr(0), *copy = p + size;
+	static struct avl_verify verify;
+	unsigned long gone = 0;
+	long checked = 0;
+	int i = 0, living, status;
+
+	ASSERT_EQ(p, avl_map(0, 2 * PAGES));
+	avl_fill(p, size, 1);
+	avl_fill(copy, size, 1);
+	ASSERT_EQ(0, madvise(p, 2 * size, MADV_MERGEABLE));
+	ASSERT_EQ(0, avl_ksm_merge(2 * PAGES));
+	ASSERT_EQ(0, start(&self->m, variant->migrate, p, copy));
+	for (; more(i, self->migrated); i++) {
+		for (living = 0; living < 4; living++) {
+			pid_t pid = fork();
+
+			ASSERT_LE(0, pid);
+			if (!pid)
+				_exit(merged_child(p, 1, 1));
+		}
+		/* The children have it still. */
+		if (gone < PAGES - 1)
+			ASSERT_EQ(0, munmap(copy + gone++ * psize(), psize()));
+		ASSERT_EQ(0, mprotect(p, size, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE));
+		while (living) {
+			ASSERT_EQ(0, avl_verify(&verify));
+			ASSERT_EQ(0, verify.missed + verify.ksm_missed + verify.unchecked) {
+				TH_LOG("verify:\n%s", verify.text);
+			}
+			checked += verify.ksm;
+			while (living && waitpid(-1, &status, WNOHANG) > 0) {
+				ASSERT_EQ(0, status);
+				living--;
+			}
+		}
+		ASSERT_TRUE(avl_check(p, size, 1));
+	}
+	stop(&self->m);
+	TH_LOG("%d rounds, %ld pages, %ld merged ones checked", i, migrated() - self->migrated,
+	       checked);
+	ASSERT_LE(i * PAGES, checked);
 	ASSERT_VERIFIED();
 }
 
