@@ -50,8 +50,24 @@
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 
 static unsigned long seed;
-static pid_t *workers;	/* shared: others look for their pages */
 static bool failed;
+
+/* What the processes around the workers share, and did. */
+static struct {
+	pid_t workers[PROCESSES];	/* others look for their pages */
+	atomic_ulong present, ksm, migration, swap;	/* verified */
+	atomic_ulong answers;		/* of "rmap_walk", without error */
+	atomic_ulong swapon, swapoff, reclaim, unmerge, migrate_process;
+	atomic_ulong advise_process[WORKER_ADVICE];
+} *shared;
+
+/* What the kernel is to do meanwhile: events of /proc/vmstat */
+static const char *const events[] = {
+	"pswpout", "pswpin", "pgmigrate_success", "compact_isolated", "thp_fault_alloc",
+	"thp_collapse_alloc", "thp_split_page", "thp_split_pmd", "cow_ksm",
+};
+
+static long events_before[ARRAY_SIZE(events)];
 
 /* Says what is wrong; the run ends. */
 static void complain(const char *what, long value)
@@ -168,6 +184,10 @@ static int verify(unsigned long random)
 			fflush(stdout);
 			return EXIT_FAILURE;
 		}
+		shared->present += v.present;
+		shared->ksm += v.ksm;
+		shared->migration += v.migration;
+		shared->swap += v.swap;
 	}
 	return EXIT_SUCCESS;
 }
@@ -175,7 +195,7 @@ static int verify(unsigned long random)
 static pid_t some_worker(unsigned long *random)
 {
 	/* Their children have other numbers, close to theirs. */
-	return workers[worker_random(random, PROCESSES)] + worker_random(random, 4);
+	return shared->workers[worker_random(random, PROCESSES)] + worker_random(random, 4);
 }
 
 /* Of any worker of a process. */
@@ -204,6 +224,7 @@ static int ask(unsigned long random)
 			fflush(stdout);
 			return EXIT_FAILURE;
 		}
+		shared->answers += !err;
 		/* A wrong name ends the program. */
 		avl_stat("contexts");
 	}
@@ -254,8 +275,11 @@ static int toggle_swap(void)
 		fflush(stdout);
 		return EXIT_FAILURE;
 	}
-	if (!err)
+	if (!err) {
 		on = !on;
+		shared->swapon += on;
+		shared->swapoff += !on;
+	}
 	return 0;
 }
 
@@ -264,20 +288,26 @@ static int migrate_process(unsigned long *random)
 	const unsigned long node = 1 + worker_random(random, 2), other = 3 - node;
 
 	/* It may be gone by now. */
-	syscall(__NR_migrate_pages, some_worker(random), 3, &node, &other);
+	if (!syscall(__NR_migrate_pages, some_worker(random), 3, &node, &other))
+		shared->migrate_process++;
 	return 0;
 }
 
 static int advise_process(unsigned long *random)
 {
 	static const int advice[] = { MADV_PAGEOUT, MADV_COLD, MADV_WILLNEED, MADV_COLLAPSE };
-	const struct iovec vec = { some_page(random), 512 * psize() };
 	const int choice = advice[worker_random(random, ARRAY_SIZE(advice))];
+	const size_t huge = read_pmd_pagesize();
+	char *page = some_page(random);
+	struct iovec vec = { page, huge };
 	int fd = syscall(__NR_pidfd_open, some_worker(random), 0);
 
 	if (fd < 0)
 		return 0;
-	syscall(__NR_process_madvise, fd, &vec, 1, choice, 0);
+	if (choice == MADV_COLLAPSE)
+		vec.iov_base = page - (unsigned long)page % huge;
+	if (syscall(__NR_process_madvise, fd, &vec, 1, choice, 0) > 0)
+		shared->advise_process[choice]++;
 	close(fd);
 	return 0;
 }
@@ -303,8 +333,10 @@ static int disturb(unsigned long random)
 			break;
 		case 3:
 			/* There may not be memory enough for what was merged. */
-			if (even || avl_write(KSM "run", "2") != -ENOMEM)
+			if (even || avl_write(KSM "run", "2") != -ENOMEM) {
 				err = must_write(KSM "run", "1");
+				shared->unmerge += !even;
+			}
 			break;
 		case 4:
 		case 5:
@@ -320,7 +352,8 @@ static int disturb(unsigned long random)
 		case 9:
 		case 10:
 			/* So much there may not be. */
-			avl_write(WORK "memory.reclaim", "1M swappiness=max");
+			shared->reclaim += !avl_write(WORK "memory.reclaim",
+						      "1M swappiness=max");
 			break;
 		case 11:
 		case 12:
@@ -361,8 +394,8 @@ static void progress(long seconds, unsigned int started)
 static void start_worker(int slot, unsigned int number)
 {
 	enter(WORK "cgroup.procs", getpid());
-	workers[slot] = worker_start(seed, number, OPERATIONS);
-	if (workers[slot] < 0)
+	shared->workers[slot] = worker_start(seed, number, OPERATIONS);
+	if (shared->workers[slot] < 0)
 		ksft_exit_fail_perror("fork");
 	enter(CGROUP "cgroup.procs", getpid());
 }
@@ -384,6 +417,34 @@ static void settle(void)
 			       avl_stat(counted[i]));
 		failed = true;
 	}
+}
+
+/* Was everything done that the run is about? */
+static void look_back(void)
+{
+	const struct {
+		const char *name;
+		long count;
+	} did[] = {
+		{ "verify present", shared->present }, { "verify ksm", shared->ksm },
+		{ "verify migration", shared->migration }, { "verify swap", shared->swap },
+		{ "rmap_walk", shared->answers },
+		{ "swapon", shared->swapon }, { "swapoff", shared->swapoff },
+		{ "memory.reclaim", shared->reclaim }, { "unmerge", shared->unmerge },
+		{ "migrate_pages", shared->migrate_process },
+		{ "MADV_PAGEOUT to others", shared->advise_process[MADV_PAGEOUT] },
+		{ "MADV_COLD to others", shared->advise_process[MADV_COLD] },
+		{ "MADV_WILLNEED to others", shared->advise_process[MADV_WILLNEED] },
+		{ "MADV_COLLAPSE to others", shared->advise_process[MADV_COLLAPSE] },
+		{ "oom_kill", number_in(OOM "memory.events", "oom_kill ") },
+	};
+
+	worker_did_all(true);
+	for (size_t i = 0; i < ARRAY_SIZE(did); i++)
+		worker_did(did[i].name, did[i].count);
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		worker_did(events[i], avl_vmstat(events[i]) - events_before[i]);
+	failed |= worker_did_nothing();
 }
 
 int main(int argc, char **argv)
@@ -419,10 +480,12 @@ int main(int argc, char **argv)
 		before[i] = avl_stat(counted[i]);
 
 	worker_shared->soft_offline = SOFT_OFFLINE;
-	workers = mmap(NULL, PROCESSES * sizeof(*workers), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (workers == MAP_FAILED)
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+		      -1, 0);
+	if (shared == MAP_FAILED)
 		ksft_exit_fail_perror("mmap");
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		events_before[i] = avl_vmstat(events[i]);
 	begin = now();
 	said = begin;
 	for (int i = 0; i < READERS; i++)
@@ -443,11 +506,11 @@ int main(int argc, char **argv)
 		if (pid && !worker_ended(status))
 			complain("a process ended with status", status);
 		for (int i = 0; i < PROCESSES; i++) {
-			if (pid && workers[i] == pid)
-				workers[i] = 0;
-			if (!workers[i] && !over)
+			if (pid && shared->workers[i] == pid)
+				shared->workers[i] = 0;
+			if (!shared->workers[i] && !over)
 				start_worker(i, started++);
-			working |= workers[i];
+			working |= shared->workers[i];
 		}
 		worker_shared->end = over;
 		worker_shared->stop = !working;
@@ -457,11 +520,11 @@ int main(int argc, char **argv)
 
 	progress(now() - begin, started);
 	if (!failed)
+		look_back();
+	if (!failed)
 		settle();
 	if (!failed && (avl_verify(&v) || v.missed))
 		complain("verify at the end, missed", v.missed);
-	if (number_in(OOM "memory.events", "oom_kill ") <= 0)
-		complain("processes killed for want of memory", 0);
 	if (worker_shared->killed && number_in(WORK "memory.events", "oom_kill ") <= 0)
 		complain("killed, but not for want of memory", worker_shared->killed);
 	if (avl_stat("verify_missed"))

@@ -70,6 +70,7 @@ int main(int argc, char **argv)
 	ksft_print_msg("%lu operations, %lu forks, %lu execs, %lu daemons\n",
 		       worker_shared->operations, worker_shared->forks, worker_shared->execs,
 		       worker_shared->daemons);
+	worker_did_all(false);
 	ksft_print_msg("verified: present %ld ksm %ld migration %ld swap %ld\n", present, ksm,
 		       migration, swap);
 	if (missed)
@@ -80,6 +81,7 @@ int main(int argc, char **argv)
 		snprintf(hit, sizeof(hit), "cannot read the kernel log\n");
 	if (*hit)
 		ksft_print_msg("%s", hit);
+	failed |= worker_did_nothing();
 	ksft_test_result(present && !missed && !failed && !worker_shared->killed && !*hit,
 			 "stress\n");
 	ksft_finished();

@@ -67,6 +67,70 @@ static struct worker_shared private_shared;
 struct worker_shared *worker_shared = &private_shared;
 static int shared_fd = -1;
 
+#define DID(member)	{ #member, offsetof(struct worker_shared, member) }
+#define DID_ADVISE(advice)						\
+	{ #advice, offsetof(struct worker_shared, advise[advice]) }
+#define DID_ADVISE_PROCESS(advice)					\
+	{ "process " #advice, offsetof(struct worker_shared, advise_process[advice]) }
+
+/*
+ * What workers should have done, the rare last. MADV_COLLAPSE has success with nothing to do: only
+ * that of a whole huge page counts.
+ */
+static const struct {
+	const char *name;
+	size_t counter;
+} did_often[] = {
+	DID(forks), DID(execs), DID(daemons), DID(move), DID(move_with_holes),
+	DID(move_and_keep), DID(cut_off), DID(grow), DID(move_and_resize), DID(move_anywhere),
+	DID(move_by_uffd), DID(migrate), DID(grow_stack), DID(resize_heap),
+	DID_ADVISE(MADV_WILLNEED), DID_ADVISE(MADV_DONTNEED), DID_ADVISE(MADV_FREE),
+	DID_ADVISE(MADV_DONTFORK), DID_ADVISE(MADV_DOFORK), DID_ADVISE(MADV_MERGEABLE),
+	DID_ADVISE(MADV_UNMERGEABLE), DID_ADVISE(MADV_HUGEPAGE), DID_ADVISE(MADV_NOHUGEPAGE),
+	DID_ADVISE(MADV_WIPEONFORK), DID_ADVISE(MADV_KEEPONFORK), DID_ADVISE(MADV_COLD),
+	DID_ADVISE(MADV_PAGEOUT), DID_ADVISE(MADV_POPULATE_READ),
+	DID_ADVISE(MADV_POPULATE_WRITE), DID_ADVISE(MADV_GUARD_INSTALL),
+	DID_ADVISE(MADV_GUARD_REMOVE),
+}, did_rarely[] = {
+	DID(collapse), DID_ADVISE(MADV_SOFT_OFFLINE), DID_ADVISE_PROCESS(MADV_WILLNEED),
+	DID_ADVISE_PROCESS(MADV_COLD), DID_ADVISE_PROCESS(MADV_PAGEOUT),
+};
+
+static char did_nothing[1024];
+
+/* Says how often something was done, which is to be once at least. */
+void worker_did(const char *name, long count)
+{
+	const size_t len = strlen(did_nothing);
+
+	ksft_print_msg("did: %s %ld\n", name, count);
+	if (count <= 0)
+		snprintf(did_nothing + len, sizeof(did_nothing) - len, "%s%s", len ? ", " : "",
+			 name);
+}
+
+static atomic_ulong *counter(size_t offset)
+{
+	return (atomic_ulong *)((char *)worker_shared + offset);
+}
+
+/* Likewise all that workers do, or just what a few of them do as well. */
+void worker_did_all(bool rare)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(did_often); i++)
+		worker_did(did_often[i].name, *counter(did_often[i].counter));
+	for (size_t i = 0; rare && i < ARRAY_SIZE(did_rarely); i++)
+		worker_did(did_rarely[i].name, *counter(did_rarely[i].counter));
+}
+
+/* Was there something that was never done? Says what. */
+bool worker_did_nothing(void)
+{
+	if (*did_nothing)
+		ksft_print_msg("never done: %s\n", did_nothing);
+	return *did_nothing;
+}
+
 /* Ends the process. No stdio: its locks may have been held when a thread forked. */
 static void fail(const struct worker *w, const char *what, unsigned long value)
 {
@@ -223,6 +287,14 @@ static void protect(struct worker *w, unsigned long first, unsigned long nr)
 	set_flag(w, first, nr, NO_ACCESS, prot[i] == PROT_NONE);
 }
 
+static bool advised(struct worker *w, unsigned long first, unsigned long nr, int advice)
+{
+	if (madvise(page(w, first), nr * psize(), advice))
+		return false;
+	worker_shared->advise[advice]++;
+	return true;
+}
+
 static bool overlap(unsigned long a, unsigned long nr_a, unsigned long b, unsigned long nr_b)
 {
 	return a < b + nr_b && b < a + nr_a;
@@ -241,19 +313,29 @@ static void *remap(struct worker *w, unsigned long first, unsigned long nr,
 static void relocate(struct worker *w, unsigned long first, unsigned long nr,
 		     unsigned long to, int flags)
 {
+	bool holes = false;
+
 	must(w, remap(w, first, nr, nr, MREMAP_MAYMOVE | MREMAP_FIXED | flags, to) ==
 	     page(w, to), "mremap: errno");
 	for (unsigned long i = 0; i < nr; i++) {
 		struct page *p = &w->page[first + i];
 
-		if (p->seed == UNMAPPED)
+		if (p->seed == UNMAPPED) {
+			holes = true;
 			continue;
+		}
 		w->page[to + i] = *p;
 		if (flags & MREMAP_DONTUNMAP)
 			*p = (struct page){ ZERO, p->flags & ~FREED };
 		else
 			*p = (struct page){ UNMAPPED, 0 };
 	}
+	if (flags & MREMAP_DONTUNMAP)
+		worker_shared->move_and_keep++;
+	else if (holes)
+		worker_shared->move_with_holes++;
+	else
+		worker_shared->move++;
 }
 
 static void move(struct worker *w, unsigned long first, unsigned long nr)
@@ -292,12 +374,13 @@ static void cut_off(struct worker *w, unsigned long first, unsigned long nr)
 
 	must(w, remap(w, first, nr, left, 0, 0) == page(w, first), "mremap to less: errno");
 	set(w, first + left, nr - left, UNMAPPED, 0);
+	worker_shared->cut_off += left < nr;
 }
 
 /* What was added to a VMA has its flags; children are to have it. */
 static void added(struct worker *w, unsigned long first, unsigned long nr, unsigned char flags)
 {
-	must(w, !madvise(page(w, first), nr * psize(), MADV_DOFORK), "MADV_DOFORK: errno");
+	must(w, advised(w, first, nr, MADV_DOFORK), "MADV_DOFORK: errno");
 	set(w, first, nr, ZERO, flags & ~(FREED | DONT_FORK));
 }
 
@@ -312,10 +395,12 @@ static void grow(struct worker *w, unsigned long first, unsigned long nr)
 		more++;
 	if (!more)
 		return;
-	if (!remapped(w, remap(w, first, nr, nr + more, flags, 0)))
+	if (!remapped(w, remap(w, first, nr, nr + more, flags, 0))) {
 		map(w, end, more);
-	else
+	} else {
 		added(w, end, more, w->page[end - 1].flags);
+		worker_shared->grow++;
+	}
 }
 
 /* To another place with another size at once. */
@@ -335,6 +420,7 @@ static void move_and_resize(struct worker *w, unsigned long first, unsigned long
 		memcpy(&w->page[to], &w->page[first], both * sizeof(*w->page));
 		if (new_nr > both)
 			added(w, to + both, new_nr - both, flags);
+		worker_shared->move_and_resize += new_nr != nr;
 	}
 	unmap(w, first, nr);
 }
@@ -367,6 +453,7 @@ static void move_anywhere(struct worker *w, unsigned long first, unsigned long n
 	memcpy(&w->page[to], moved, nr * sizeof(*moved));
 	if (!keep)
 		added(w, to + nr, 1, moved[nr - 1].flags);
+	worker_shared->move_anywhere++;
 }
 
 /* Pages without their VMA. Those that are shared with a child stay, and all after them. */
@@ -395,6 +482,7 @@ static void move_by_uffd(struct worker *w, unsigned long first, unsigned long nr
 	     !ioctl(uffd, UFFDIO_REGISTER, &range), "userfaultfd: errno");
 	ioctl(uffd, UFFDIO_MOVE, &m);
 	moved = m.move > 0 ? m.move / psize() : 0;
+	worker_shared->move_by_uffd += moved > 0;
 	must(w, !ioctl(uffd, UFFDIO_UNREGISTER, &range.range), "UFFDIO_UNREGISTER: errno");
 	close(uffd);
 	for (long i = 0; i < moved; i++) {
@@ -414,7 +502,7 @@ static void advise(struct worker *w, unsigned long first, unsigned long nr)
 		MADV_COLLAPSE, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
 	};
 
-	madvise(page(w, first), nr * psize(), advice[below(w, ARRAY_SIZE(advice))]);
+	advised(w, first, nr, advice[below(w, ARRAY_SIZE(advice))]);
 }
 
 /* Likewise, in two pieces, and to a child if there is one. */
@@ -429,7 +517,8 @@ static void advise_process(struct worker *w, unsigned long first, unsigned long 
 	int fd = syscall(__NR_pidfd_open, w->nr_children ? w->children[0] : getpid(), 0);
 
 	must(w, fd >= 0, "pidfd_open: errno");
-	syscall(__NR_process_madvise, fd, vec, 2, choice, 0);
+	if (syscall(__NR_process_madvise, fd, vec, 2, choice, 0) > 0)
+		worker_shared->advise_process[choice]++;
 	close(fd);
 }
 
@@ -446,15 +535,13 @@ static void advise_fork(struct worker *w, unsigned long first, unsigned long nr)
 	};
 	const unsigned long i = below(w, ARRAY_SIZE(advice));
 
-	must(w, !madvise(page(w, first), nr * psize(), advice[i].advice),
-	     "madvise about forks: errno");
+	must(w, advised(w, first, nr, advice[i].advice), "madvise about forks: errno");
 	set_flag(w, first, nr, advice[i].flag, advice[i].on);
 }
 
 static void drop(struct worker *w, unsigned long first, unsigned long nr)
 {
-	must(w, !madvise(page(w, first), nr * psize(), MADV_DONTNEED),
-	     "MADV_DONTNEED: errno");
+	must(w, advised(w, first, nr, MADV_DONTNEED), "MADV_DONTNEED: errno");
 	for (unsigned long i = first; i < first + nr; i++)
 		if (w->page[i].seed != GUARD)
 			w->page[i] = (struct page){ ZERO, w->page[i].flags & ~FREED };
@@ -462,7 +549,7 @@ static void drop(struct worker *w, unsigned long first, unsigned long nr)
 
 static void drop_lazily(struct worker *w, unsigned long first, unsigned long nr)
 {
-	must(w, !madvise(page(w, first), nr * psize(), MADV_FREE), "MADV_FREE: errno");
+	must(w, advised(w, first, nr, MADV_FREE), "MADV_FREE: errno");
 	set_flag(w, first, nr, FREED, true);
 }
 
@@ -470,8 +557,7 @@ static void guard_pages(struct worker *w, unsigned long first, unsigned long nr)
 {
 	const bool install = below(w, 2);
 
-	must(w, !madvise(page(w, first), nr * psize(),
-			 install ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE),
+	must(w, advised(w, first, nr, install ? MADV_GUARD_INSTALL : MADV_GUARD_REMOVE),
 	     "MADV_GUARD: errno");
 	for (unsigned long i = first; i < first + nr; i++)
 		if (install || w->page[i].seed == GUARD)
@@ -487,14 +573,15 @@ static void soft_offline(struct worker *w, unsigned long first, unsigned long nr
 	if (p->seed < POOL || p->flags & (FREED | NO_ACCESS))
 		return;
 	if (atomic_fetch_sub(&worker_shared->soft_offline, 1) > 0)
-		madvise(page(w, first), psize(), MADV_SOFT_OFFLINE);
+		advised(w, first, 1, MADV_SOFT_OFFLINE);
 	else
 		atomic_fetch_add(&worker_shared->soft_offline, 1);
 }
 
 static void migrate(struct worker *w, unsigned long first, unsigned long nr)
 {
-	avl_move(0, page(w, first), nr * psize(), below(w, avl_nodes()));
+	if (avl_move(0, page(w, first), nr * psize(), below(w, avl_nodes())) > 0)
+		worker_shared->migrate++;
 }
 
 static void compact(struct worker *w, unsigned long first, unsigned long nr)
@@ -505,13 +592,20 @@ static void compact(struct worker *w, unsigned long first, unsigned long nr)
 		     "compact_memory: errno");
 }
 
-/* A large part, where a large folio fits. */
+/* A large part, where a large folio fits: filled as such, or made of small ones. */
 static void fill_large(struct worker *w, unsigned long first, unsigned long nr)
 {
+	const bool collapse = first % 2;
+
 	first = below(w, 2) * PAGES / 2;
 	map(w, first, PAGES / 2);
-	madvise(page(w, first), PAGES / 2 * psize(), MADV_HUGEPAGE);
+	advised(w, first, PAGES / 2, collapse ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 	fill(w, first, PAGES / 2);
+	if (!collapse)
+		return;
+	advised(w, first, PAGES / 2, MADV_HUGEPAGE);
+	if (advised(w, first, PAGES / 2, MADV_COLLAPSE))
+		worker_shared->collapse++;
 }
 
 /* A stack grows when a page below it is touched, by all up to there. */
@@ -534,6 +628,7 @@ static void grow_stack(struct worker *w, unsigned long first, unsigned long nr)
 		w->stack_seed[i] = new_seed(w, PAGES + i);
 		avl_fill(top - (i + 1) * psize(), psize(), w->stack_seed[i]);
 	}
+	worker_shared->grow_stack += old && w->nr_stack > old;
 }
 
 /* There is one brk() per process, which the first thread has. */
@@ -554,6 +649,7 @@ static void resize_heap(struct worker *w, unsigned long first, unsigned long nr)
 		avl_fill(w->heap + i * psize(), psize(), w->heap_seed[i]);
 	}
 	w->nr_heap = new;
+	worker_shared->resize_heap += old != new;
 }
 
 /*
