@@ -37,6 +37,7 @@
 #define READERS		6	/* of "verify" */
 #define SOFT_OFFLINE	1000	/* pages that may be given up */
 #define SETTLE		60	/* s, for what the kernel does in the background */
+#define ATTEMPTS	64	/* to find a process, and a page of it */
 
 #define CGROUP		"/sys/fs/cgroup/"
 #define WORK		CGROUP "anon_vma_lazy_work/"
@@ -287,28 +288,34 @@ static int migrate_process(unsigned long *random)
 {
 	const unsigned long node = 1 + worker_random(random, 2), other = 3 - node;
 
-	/* It may be gone by now. */
-	if (!syscall(__NR_migrate_pages, some_worker(random), 3, &node, &other))
-		shared->migrate_process++;
+	/* It may be gone by now, and not all pages can be moved. */
+	for (int i = 0; i < ATTEMPTS; i++) {
+		if (syscall(__NR_migrate_pages, some_worker(random), 3, &node, &other) >= 0) {
+			shared->migrate_process++;
+			break;
+		}
+	}
 	return 0;
 }
 
 static int advise_process(unsigned long *random)
 {
-	static const int advice[] = { MADV_PAGEOUT, MADV_COLD, MADV_WILLNEED, MADV_COLLAPSE };
-	const int choice = advice[worker_random(random, ARRAY_SIZE(advice))];
-	const size_t huge = read_pmd_pagesize();
-	char *page = some_page(random);
-	struct iovec vec = { page, huge };
-	int fd = syscall(__NR_pidfd_open, some_worker(random), 0);
+	static const int advice[] = { MADV_PAGEOUT, MADV_COLD, MADV_WILLNEED };
+	static unsigned int turn;
+	const int choice = advice[turn++ % ARRAY_SIZE(advice)];
+	bool done = false;
 
-	if (fd < 0)
-		return 0;
-	if (choice == MADV_COLLAPSE)
-		vec.iov_base = page - (unsigned long)page % huge;
-	if (syscall(__NR_process_madvise, fd, &vec, 1, choice, 0) > 0)
-		shared->advise_process[choice]++;
-	close(fd);
+	/* It ends at the first hole. */
+	for (int i = 0; i < ATTEMPTS && !done; i++) {
+		const struct iovec vec = { some_page(random), 8 * psize() };
+		const int fd = syscall(__NR_pidfd_open, some_worker(random), 0);
+
+		if (fd < 0)
+			continue;
+		done = syscall(__NR_process_madvise, fd, &vec, 1, choice, 0) > 0;
+		close(fd);
+	}
+	shared->advise_process[choice] += done;
 	return 0;
 }
 
@@ -318,14 +325,13 @@ static int disturb(unsigned long random)
 	const char *const enabled = avl_enabled() ? "1" : "0";
 	int err = 0;
 
-	while (!err && !worker_shared->stop) {
+	/* All in turn: on a slow machine there are few rounds. */
+	for (unsigned int i = 0; !err && !worker_shared->stop; i++) {
 		const bool even = worker_random(&random, 2);
 
-		switch (worker_random(&random, 16)) {
+		switch (i % 16) {
 		case 0:
-			err = must_write("/proc/sys/vm/compact_memory", "1");
-			break;
-		case 1:
+		case 9:
 			err = toggle_swap();
 			break;
 		case 2:
@@ -333,31 +339,33 @@ static int disturb(unsigned long random)
 			break;
 		case 3:
 			/* There may not be memory enough for what was merged. */
-			if (even || avl_write(KSM "run", "2") != -ENOMEM) {
-				err = must_write(KSM "run", "1");
-				shared->unmerge += !even;
-			}
+			if (i / 16 % 2 == 0)
+				shared->unmerge += !avl_write(KSM "run", "2");
+			err = must_write(KSM "run", "1");
 			break;
 		case 4:
 		case 5:
 			err = must_write(AVL_PARAMETERS "enabled", even ? "1" : "0");
 			break;
-		case 6:
-			err = must_write(THP "enabled", even ? "always" : "madvise");
-			break;
 		case 7:
 			err = must_write("/proc/sys/vm/drop_caches", even ? "1" : "3");
 			break;
 		case 8:
-		case 9:
 		case 10:
 			/* So much there may not be. */
 			shared->reclaim += !avl_write(WORK "memory.reclaim",
 						      "1M swappiness=max");
 			break;
+		case 1:
+		case 6:
 		case 11:
-		case 12:
 			err = advise_process(&random);
+			break;
+		case 12:
+			err = must_write("/proc/sys/vm/compact_memory", "1");
+			break;
+		case 13:
+			err = must_write(THP "enabled", even ? "always" : "madvise");
 			break;
 		default:
 			err = migrate_process(&random);
@@ -435,7 +443,6 @@ static void look_back(void)
 		{ "MADV_PAGEOUT to others", shared->advise_process[MADV_PAGEOUT] },
 		{ "MADV_COLD to others", shared->advise_process[MADV_COLD] },
 		{ "MADV_WILLNEED to others", shared->advise_process[MADV_WILLNEED] },
-		{ "MADV_COLLAPSE to others", shared->advise_process[MADV_COLLAPSE] },
 		{ "oom_kill", number_in(OOM "memory.events", "oom_kill ") },
 	};
 

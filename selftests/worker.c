@@ -92,7 +92,8 @@ static const struct {
 	DID_ADVISE(MADV_POPULATE_WRITE), DID_ADVISE(MADV_GUARD_INSTALL),
 	DID_ADVISE(MADV_GUARD_REMOVE),
 }, did_rarely[] = {
-	DID(collapse), DID_ADVISE(MADV_SOFT_OFFLINE), DID_ADVISE_PROCESS(MADV_WILLNEED),
+	DID(collapse), DID(collapse_process), DID_ADVISE(MADV_SOFT_OFFLINE),
+	DID_ADVISE_PROCESS(MADV_WILLNEED),
 	DID_ADVISE_PROCESS(MADV_COLD), DID_ADVISE_PROCESS(MADV_PAGEOUT),
 };
 
@@ -293,6 +294,25 @@ static bool advised(struct worker *w, unsigned long first, unsigned long nr, int
 		return false;
 	worker_shared->advise[advice]++;
 	return true;
+}
+
+/* In two pieces. */
+static bool advised_process(struct worker *w, pid_t pid, unsigned long first, unsigned long nr,
+			    int advice)
+{
+	const unsigned long part = advice == MADV_COLLAPSE ? 0 : nr / 2;
+	const struct iovec vec[] = {
+		{ page(w, first), part * psize() },
+		{ page(w, first + part), (nr - part) * psize() },
+	};
+	const int fd = syscall(__NR_pidfd_open, pid, 0);
+	bool done;
+
+	must(w, fd >= 0, "pidfd_open: errno");
+	done = syscall(__NR_process_madvise, fd, vec, 2, advice, 0) > 0;
+	close(fd);
+	worker_shared->advise_process[advice] += done;
+	return done;
 }
 
 static bool overlap(unsigned long a, unsigned long nr_a, unsigned long b, unsigned long nr_b)
@@ -505,21 +525,13 @@ static void advise(struct worker *w, unsigned long first, unsigned long nr)
 	advised(w, first, nr, advice[below(w, ARRAY_SIZE(advice))]);
 }
 
-/* Likewise, in two pieces, and to a child if there is one. */
+/* Likewise, to a child if there is one. */
 static void advise_process(struct worker *w, unsigned long first, unsigned long nr)
 {
 	static const int advice[] = { MADV_PAGEOUT, MADV_COLD, MADV_WILLNEED, MADV_COLLAPSE };
-	const int choice = advice[below(w, ARRAY_SIZE(advice))];
-	const struct iovec vec[] = {
-		{ page(w, first), nr / 2 * psize() },
-		{ page(w, first + nr / 2), (nr - nr / 2) * psize() },
-	};
-	int fd = syscall(__NR_pidfd_open, w->nr_children ? w->children[0] : getpid(), 0);
 
-	must(w, fd >= 0, "pidfd_open: errno");
-	if (syscall(__NR_process_madvise, fd, vec, 2, choice, 0) > 0)
-		worker_shared->advise_process[choice]++;
-	close(fd);
+	advised_process(w, w->nr_children ? w->children[0] : getpid(), first, nr,
+			advice[below(w, ARRAY_SIZE(advice))]);
 }
 
 /* What there is for children. */
@@ -595,7 +607,7 @@ static void compact(struct worker *w, unsigned long first, unsigned long nr)
 /* A large part, where a large folio fits: filled as such, or made of small ones. */
 static void fill_large(struct worker *w, unsigned long first, unsigned long nr)
 {
-	const bool collapse = first % 2;
+	const bool collapse = first % 2, myself = first % 4 == 1;
 
 	first = below(w, 2) * PAGES / 2;
 	map(w, first, PAGES / 2);
@@ -604,8 +616,11 @@ static void fill_large(struct worker *w, unsigned long first, unsigned long nr)
 	if (!collapse)
 		return;
 	advised(w, first, PAGES / 2, MADV_HUGEPAGE);
-	if (advised(w, first, PAGES / 2, MADV_COLLAPSE))
-		worker_shared->collapse++;
+	if (!myself)
+		worker_shared->collapse += advised(w, first, PAGES / 2, MADV_COLLAPSE);
+	else
+		worker_shared->collapse_process += advised_process(w, getpid(), first,
+								   PAGES / 2, MADV_COLLAPSE);
 }
 
 /* A stack grows when a page below it is touched, by all up to there. */

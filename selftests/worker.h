@@ -21,7 +21,8 @@ struct worker_shared {
 	atomic_ulong forks, execs, daemons;
 	/* Successes of what may fail, or not come to pass, with nothing being wrong. */
 	atomic_ulong move, move_with_holes, move_and_keep, cut_off, grow, move_and_resize;
-	atomic_ulong move_anywhere, move_by_uffd, migrate, collapse, grow_stack, resize_heap;
+	atomic_ulong move_anywhere, move_by_uffd, migrate, grow_stack, resize_heap;
+	atomic_ulong collapse, collapse_process;
 	atomic_ulong advise[WORKER_ADVICE], advise_process[WORKER_ADVICE];
 	atomic_ulong killed;		/* of workers, by SIGKILL: the OOM killer */
 	atomic_long soft_offline;	/* so many pages may yet be given up */
