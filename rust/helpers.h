@@ -46,6 +46,7 @@ void *avl_ctx_alloc(void);
 void avl_ctx_free(void *ctx);
 void avl_anon_vma_get(struct anon_vma *anon_vma);
 void avl_anon_vma_put(struct anon_vma *anon_vma);
+unsigned long avl_anon_pages(struct mm_struct *mm);
 void avl_cond_resched(void);
 void avl_list_del_init(struct list_head *entry);
 

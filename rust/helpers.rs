@@ -108,6 +108,7 @@ extern "C" {
     pub(crate) fn avl_ctx_free(ctx: *mut c_void);
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
+    pub(crate) fn avl_anon_pages(mm: *mut bindings::mm_struct) -> usize;
     pub(crate) fn avl_cond_resched();
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
     pub(crate) fn avl_killed() -> bool;
