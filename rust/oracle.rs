@@ -259,6 +259,13 @@ unsafe fn check(
                     tally.unchecked += 1;
                     return false;
                 }
+                // SAFETY: As above, and the anon_vma is pinned.
+                if !unsafe { h::avl_swapped_in_place(folio, now.index, pinned, vma, address) } {
+                    // SAFETY: Pinned above; no rmap lock is held.
+                    unsafe { h::avl_anon_vma_put(pinned) };
+                    tally.unchecked += 1;
+                    return false;
+                }
             }
             _ => return false,
         }
