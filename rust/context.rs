@@ -476,6 +476,7 @@ pub(crate) unsafe extern "C" fn sever(lazy: *mut bindings::anon_vma_lazy) {
     // looked at without.
     unsafe {
         let anchor = (*lazy).anchor;
+        debug_assert_eq!(helpers::avl_anon_pages((*lazy).mm), 0);
         helpers::lock_member_write(anchor);
         addr_of_mut!((*lazy).mm).write_volatile(null_mut());
         bindings::up_write(addr_of_mut!((*anchor).rwsem));

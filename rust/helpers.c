@@ -221,6 +221,12 @@ void avl_anon_vma_put(struct anon_vma *anon_vma)
 		__put_anon_vma(anon_vma);
 }
 
+/** avl_anon_pages() - Anonymous pages that an address space maps */
+unsigned long avl_anon_pages(struct mm_struct *mm)
+{
+	return get_mm_counter_sum(mm, MM_ANONPAGES);
+}
+
 /** avl_cond_resched() - cond_resched() */
 void avl_cond_resched(void)
 {

@@ -46,6 +46,7 @@ void *avl_ctx_alloc(void);
 void avl_ctx_free(void *ctx);
 void avl_anon_vma_get(struct anon_vma *anon_vma);
 void avl_anon_vma_put(struct anon_vma *anon_vma);
+unsigned long avl_anon_pages(struct mm_struct *mm);
 void avl_cond_resched(void);
 void avl_list_del_init(struct list_head *entry);
 
@@ -65,6 +66,9 @@ unsigned int avl_folio_flags(struct folio *folio);
 unsigned int avl_folio_order(struct folio *folio);
 unsigned long avl_folio_index(struct folio *folio);
 int avl_folio_mapcount(struct folio *folio);
+bool avl_swapped_in_place(struct folio *folio, unsigned long index,
+			  struct anon_vma *anon_vma,
+			  struct vm_area_struct *vma, unsigned long address);
 struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 					struct vm_area_struct *vma);
 

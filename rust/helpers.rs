@@ -108,6 +108,7 @@ extern "C" {
     pub(crate) fn avl_ctx_free(ctx: *mut c_void);
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
+    pub(crate) fn avl_anon_pages(mm: *mut bindings::mm_struct) -> usize;
     pub(crate) fn avl_cond_resched();
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
     pub(crate) fn avl_killed() -> bool;
@@ -129,6 +130,13 @@ extern "C" {
     pub(crate) fn avl_folio_order(folio: *mut bindings::folio) -> c_uint;
     pub(crate) fn avl_folio_index(folio: *mut bindings::folio) -> usize;
     pub(crate) fn avl_folio_mapcount(folio: *mut bindings::folio) -> c_int;
+    pub(crate) fn avl_swapped_in_place(
+        folio: *mut bindings::folio,
+        index: usize,
+        anon_vma: *mut bindings::anon_vma,
+        vma: *mut bindings::vm_area_struct,
+        address: usize,
+    ) -> bool;
     pub(crate) fn avl_folio_pin_anon_vma(
         folio: *mut bindings::folio,
         vma: *mut bindings::vm_area_struct,

@@ -201,6 +201,8 @@ impl Owner {
 struct Tally {
     processes: u64,
     present: u64,
+    /// Of present and swap, those in lazy VMAs.
+    lazy: u64,
     ksm: u64,
     migration: u64,
     swap: u64,
@@ -259,6 +261,13 @@ unsafe fn check(
                     tally.unchecked += 1;
                     return false;
                 }
+                // SAFETY: As above, and the anon_vma is pinned.
+                if !unsafe { h::avl_swapped_in_place(folio, now.index, pinned, vma, address) } {
+                    // SAFETY: Pinned above; no rmap lock is held.
+                    unsafe { h::avl_anon_vma_put(pinned) };
+                    tally.unchecked += 1;
+                    return false;
+                }
             }
             _ => return false,
         }
@@ -300,6 +309,10 @@ unsafe fn check(
             if order == 0 {
                 tally.surplus += (visits as u64).saturating_sub(mapped as u64);
             }
+        }
+        if !ksm {
+            // SAFETY: What has anonymous pages has an anon_vma, which the mmap_lock keeps.
+            tally.lazy += u64::from(unsafe { (*(*vma).anon_vma).parent.is_null() });
         }
         !found && look().is_some() && {
             // ksmd forgets a page for a moment while it goes from tree to tree.
@@ -383,7 +396,7 @@ fn verify(m: &SeqFile) -> Result {
         .try_for_each(|&pid| check_process(m, &mut tally, pid));
     // What is hidden on purpose says nothing of the look-up.
     if anon_vma_lazy_hide_address.load(Relaxed) == 0 {
-        h::count(Event::VerifyMapping, (tally.present + tally.swap) as c_uint);
+        h::count(Event::VerifyMapping, tally.lazy as c_uint);
         h::count(Event::VerifyMissed, tally.missed as c_uint);
     }
     result?;

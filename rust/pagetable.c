@@ -310,6 +310,25 @@ int avl_folio_mapcount(struct folio *folio)
 }
 
 /**
+ * avl_swapped_in_place() - Would a swap entry be read into this very folio?
+ * @folio: The folio in the swap cache, locked.
+ * @index: Number of the page in it.
+ * @anon_vma: Its anon_vma.
+ * @vma: The VMA with the entry; its mmap_lock is held.
+ * @address: Where the entry is.
+ *
+ * Return: False if the kernel makes a copy, and rmap need not find the entry,
+ * see ksm_might_need_to_copy().
+ */
+bool avl_swapped_in_place(struct folio *folio, unsigned long index,
+			  struct anon_vma *anon_vma,
+			  struct vm_area_struct *vma, unsigned long address)
+{
+	return folio->index + index == linear_anon_page_index(vma, address) &&
+		anon_vma->root == vma->anon_vma->root;
+}
+
+/**
  * avl_folio_pin_anon_vma() - Pin the anon_vma of a folio
  * @folio: An anonymous folio that is not a KSM folio, locked.
  * @vma: A VMA that has an entry for it, with the mmap_lock held; or NULL.

@@ -209,7 +209,8 @@ impl Walk<'_> {
     /// The addresses of the first and the last byte of interest. `None` if the page offsets are not
     /// those of addresses in user space: only displaced VMAs have such.
     fn range(&self) -> Option<(usize, usize)> {
-        const END: usize = 1 << (usize::BITS as usize - 1 - PAGE_SHIFT);
+        // No VMA ends at the end of all addresses, so a look-up always comes to its end.
+        const END: usize = usize::MAX >> PAGE_SHIFT;
         let last = self.0.last.min(END - 1);
 
         (self.0.first <= last).then(|| {
@@ -230,7 +231,10 @@ impl Walk<'_> {
 
         while walk.address <= last {
             // SAFETY: See above.
-            let mut mas = maple_state(unsafe { vma_tree(mm) }, walk.address);
+            let tree = unsafe { vma_tree(mm) };
+            // SAFETY: The tree is there. Nobody changes the flag while walks may come.
+            debug_assert_ne!(unsafe { (*tree).ma_flags } & bindings::MT_FLAGS_USE_RCU, 0);
+            let mut mas = maple_state(tree, walk.address);
             let _rcu = rcu::read_lock();
             // SAFETY: The RCU read lock protects the nodes.
             let vma: Vma = unsafe { bindings::mas_walk(&mut mas) }.cast();

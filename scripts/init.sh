@@ -87,6 +87,8 @@ check()
 {
 	programs=${TESTS:-$(cat /selftests/list)}
 	programs=$(echo "$programs" | tr "\n," "  ")
+	# Pages are to move when a test says so.
+	echo 0 >/proc/sys/vm/compaction_proactiveness
 
 	echo "KTAP version 1"
 	echo "1..$((2 * $(echo "$programs" | wc -w) + 3))"

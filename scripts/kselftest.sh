@@ -1,8 +1,8 @@
 # shellcheck shell=dash disable=SC2034,SC2154
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's own tests, in the guest: sourced by init.sh. RUN is lazy with the module, TESTS a list
-# of programs separated by commas, TIMES how often they run. They start as run_vmtests.sh starts
+# The kernel's own tests, in the guest: sourced by init.sh. RUN ends in lazy with the module, TESTS is
+# a list of programs separated by commas, TIMES how often they run. They start as run_vmtests.sh starts
 # them, from the directory where they are, on a file system that is not in memory.
 
 kselftest()
@@ -16,7 +16,7 @@ kselftest()
 	losetup /dev/loop0 /disk.img && mount -t ext4 /dev/loop0 /disk
 	result $? "mount /disk"
 	cd /disk || return
-	if [ "$RUN" = lazy ]; then
+	if [ "${RUN%lazy}" != "$RUN" ]; then
 		insmod /anon_vma_lazy.ko
 		result $? insmod
 	fi
@@ -31,7 +31,7 @@ kselftest()
 		done </kselftest.list
 	done
 	cd /
-	[ "$RUN" = lazy ] || return
+	[ "${RUN%lazy}" != "$RUN" ] || return
 	# timeout(1) leaves a process that looks once a second whether it is needed.
 	sleep 2
 	echo "test: verify, rmmod" >/dev/kmsg

@@ -4,9 +4,9 @@
 
 Each test case is compared with that of the same name, numbers aside: it must not fail or be skipped
 where stock passes, nor fail where stock skips, nor be missing; one that stock does not have must
-pass. If there is a run "again", programs that got worse ran there many times on stock: cases that
-do not pass each time are not judged. Otherwise DIR/again names these programs. RUN did not end by
-itself.
+pass. Programs that got worse are named in DIR/again. If there are runs "again-...", they ran there
+many times: of cases that do not pass each time on stock, the best result counts. What never passes
+on stock is not judged. RUN did not end by itself.
 
 kunit.py loses the thread when a program ends within its plan: here the indentation tells which
 program a case belongs to.
@@ -26,10 +26,11 @@ WORSE = {"PASS": 0, "XFAIL": 1, "SKIP": 2, "FAIL": 3, "MISSING": 4}
 UNJUDGED = ("FAIL", "MISSING")
 
 
-def read(path, before=()):
+def read(path, before=(), pick=max):
     """{(program, case, occurrence): status} of a run; the case of a program as such is ''.
 
-    Of a program that ran more than once, the worst; cases of "before" may not be missing.
+    Of a program that ran more than once, the worst, or the best if pick is min; cases of "before"
+    may not be missing.
     """
     results, inner = {}, collections.Counter()
     attempt = {}
@@ -56,7 +57,7 @@ def read(path, before=()):
             attempt.setdefault(case, "MISSING")
         for case, status in attempt.items():
             key = (name, *case)
-            results[key] = max(results.get(key, "PASS"), status, key=WORSE.get)
+            results[key] = pick(results.get(key, status), status, key=WORSE.get)
         inner.clear()
         attempt = {}
     return results
@@ -91,9 +92,16 @@ def main():
     programs = {key[0] for key in stock}
     for run, results in runs.items():
         results.update(host(f"{directory}/vma-{'stock' if run == 'stock' else 'patched'}.txt"))
-    if os.path.exists(directory + "/again.tap"):
-        for key, status in read(directory + "/again.tap", stock).items():
-            stock[key] = max(stock.get(key, "PASS"), status, key=WORSE.get)
+    best = {run: dict(results) for run, results in runs.items()}
+    for run in runs:
+        path = f"{directory}/again-{run}.tap"
+        if not os.path.exists(path):
+            continue
+        for key, status in read(path, stock, min).items():
+            best[run][key] = min(best[run].get(key, status), status, key=WORSE.get)
+        if run == "stock":
+            for key, status in read(path, stock).items():
+                stock[key] = max(stock.get(key, "PASS"), status, key=WORSE.get)
     known = messages(directory + "/stock.console")
 
     again = set()
@@ -104,6 +112,9 @@ def main():
             after = runs[run].get(key, "MISSING")
             if key[1] and (key[0], "", 1) not in runs[run]:
                 continue        # of a program that did not run
+            if before in UNJUDGED and best["stock"].get(key) not in UNJUDGED:
+                before = best["stock"].get(key, "PASS")
+                after = best[run].get(key, "MISSING")
             if before not in UNJUDGED and WORSE[after] > WORSE[before]:
                 if key[0] in programs:
                     again.add(key[0].partition(" ")[0])
@@ -122,11 +133,11 @@ def main():
         counts = collections.Counter(results.values())
         print(f"  {run + ':':9}{counts['PASS']:5} passed, {counts['FAIL']} failed, "
               f"{counts['SKIP'] + counts['XFAIL']} skipped")
-    unjudged = sorted(label(key) for key, status in stock.items() if status in UNJUDGED)
+    unjudged = sorted(label(key) for key, status in best["stock"].items() if status in UNJUDGED)
     path = directory + "/unjudged.txt"
     with open(path, "w") as file:
         file.writelines(line + "\n" for line in unjudged)
-    print(f"  fail on stock too, not judged: {len(unjudged)} ({os.path.relpath(path)})")
+    print(f"  always fail on stock, not judged: {len(unjudged)} ({os.path.relpath(path)})")
     both = collections.Counter(status for run in ("patched", "lazy")
                                for status in runs[run].values())
     print(f"{both['PASS']} passed, {len(regressions)} failed, "

@@ -96,3 +96,12 @@ kmake()
 	make -C "$SOURCE" O="$KOBJ" ARCH="$ARCH" LLVM="$LLVM" RUSTC="$RUSTC" HOSTRUSTC="$RUSTC" \
 		BINDGEN="$BINDGEN" RUSTFMT="$RUSTFMT" CLIPPY_DRIVER="$CLIPPY_DRIVER" V="$V" "$@"
 }
+
+# link_source SOURCE DIR: links to what the kernel's own tests are built from; they leave files
+# beside their sources.
+link_source()
+{
+	rm -rf "$2"
+	mkdir -p "$2"
+	cp -rs "$(realpath "$1")"/{include,lib,mm,tools} "$2"
+}

@@ -7,7 +7,7 @@
 
 #include "avl.h"
 
-#define HUGE	(2UL << 20)
+#define HUGE	read_pmd_pagesize()
 #define PAGES	(HUGE / psize())
 #define NR	2
 #define POOL	"/proc/sys/vm/nr_hugepages"

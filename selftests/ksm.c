@@ -132,6 +132,9 @@ TEST_F(ksm, swap)
 	while (resident(self->area) || avl_child_run(&child, resident))
 		ASSERT_EQ(0, avl_memcg_reclaim());
 	ASSERT_EQ(0, verified(_metadata));
+	/* One copy only: its pages are in the swap cache now, and mapped. */
+	ASSERT_TRUE(avl_check(self->area, SIZE, 1));
+	verified(_metadata);
 	ASSERT_EQ(0, check(self->area));
 	ASSERT_EQ(0, avl_child_run(&child, check));
 	verified(_metadata);

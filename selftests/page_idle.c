@@ -52,6 +52,7 @@ TEST_FAMILY(each)
 	struct avl_tree *t = &self->tree;
 	const unsigned long pfn = avl_pfn(t->areas[0]);
 
+	ASSERT_NE(-1UL, pfn);
 	ASSERT_EQ(0, avl_tree_run(t, avl_family_touch));
 	for (unsigned int id = 0; id < avl_tree_size(t); id++) {
 		avl_mark();

@@ -74,6 +74,7 @@ FIXTURE_SETUP(move)
 	ASSERT_EQ(0, uffd_register(uffd, to, size, true, false,
 				   false));
 	if (variant->swapped) {
+		ASSERT_EQ(0, avl_drain());
 		ASSERT_EQ(0, madvise(from, size, MADV_PAGEOUT));
 		ASSERT_EQ(PAGES, avl_swapped(from, size));
 	}

@@ -15,7 +15,7 @@
 #define EVENTS		TRACEFS "uprobe_events"
 #define ENABLE		TRACEFS "events/anon_vma_lazy/probe/enable"
 #define PAGES		4
-#define OFFSET		4096
+#define OFFSET		psize()
 
 #ifdef __x86_64__
 #define NOP		((const char[]){ 0x90, 0x90, 0x90, 0x90 })
@@ -34,6 +34,7 @@ static char *text;
 FIXTURE_SETUP(probe)
 {
 	int fd = open(PROBE, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	char event[64];
 
 	self->lazy = avl_setup();
 	for (int i = 0; i < PAGES * psize() / 4; i++)
@@ -44,7 +45,8 @@ FIXTURE_SETUP(probe)
 	close(fd);
 	if (mount("tracefs", TRACEFS, "tracefs", 0, NULL))
 		ASSERT_EQ(EBUSY, errno);
-	ASSERT_EQ(0, avl_write(EVENTS, "p:anon_vma_lazy/probe " PROBE ":4096"));
+	snprintf(event, sizeof(event), "p:anon_vma_lazy/probe " PROBE ":%u", OFFSET);
+	ASSERT_EQ(0, avl_write(EVENTS, event));
 }
 
 FIXTURE_TEARDOWN(probe)
