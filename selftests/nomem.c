@@ -620,43 +620,6 @@ static int end_many(void)
 	return err;
 }
 
-/* So many that a swap entry cannot count them by itself, either. */
-static int once_swap_many(void)
-{
-	return avl_memcg_enter() || once_ask_many();
-}
-
-static int event_swap_many(void)
-{
-	while (!avl_swapped(avl_addr(5000), psize()))
-		if (avl_memcg_reclaim())
-			return -1;
-	return 0;
-}
-
-static int check_shared(void *unused)
-{
-	return avl_check(avl_addr(5000), psize(), 1) ? 0 : -1;
-}
-
-/* All have it, and share it again. */
-static int after_swap_many(void)
-{
-	int err = check_shared(NULL);
-
-	for (size_t i = 0; i < ARRAY_SIZE(sharers); i++)
-		err = avl_child_run(&sharers[i], check_shared) || err;
-	return err;
-}
-
-static int end_swap_many(void)
-{
-	const int err = end_many();
-
-	avl_memcg_leave();
-	return err;
-}
-
 struct event {
 	int (*once)(void);
 	int (*before)(void);
@@ -749,11 +712,6 @@ static const struct event poison = {
 static const struct event poison_merged = {
 	.once = once_poison, .before = before_poison_merged, .run = event_poison,
 	.after = after_poison, .finally = ksm_stop, .cannot_fail = true
-};
-
-static const struct event swap_many = {
-	.once = once_swap_many, .run = event_swap_many, .after = after_swap_many,
-	.finally = end_swap_many, .cannot_fail = true
 };
 
 static const struct event stats = { .run = event_stats };
@@ -919,7 +877,7 @@ static const char * const functions[] = {
 	"vms_gather_munmap_vmas", "expand_downwards", "do_brk_flags",
 	"relocate_vma_down", "setup_arg_pages", "single_open", "single_open_size",
 	"anon_vma_lazy_verify_show", "rmap_walk_write", "seq_read_iter",
-	"ksm_madvise", "__add_to_kill", "try_to_unmap_one",
+	"ksm_madvise", "__add_to_kill",
 #ifdef __x86_64__
 	"ldt_dup_context",
 #endif
@@ -997,7 +955,6 @@ SITE(unmerge) { "ksm_madvise", NULL, NULL, 0, &unmerge };
 /* Inside of walks: they go on; or end where they are. */
 SITE(memory_failure) { "__add_to_kill", NULL, NULL, 0, &poison };
 SITE(memory_failure_merged) { "__add_to_kill", NULL, NULL, 0, &poison_merged };
-SITE(swap_count) { "try_to_unmap_one", NULL, NULL, 0, &swap_many };
 
 /* The module's files. */
 SITE(stats_open) { "single_open", NULL, NULL, 0, &stats };
