@@ -7,7 +7,10 @@
  */
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "kselftest_harness.h"
 
@@ -17,6 +20,8 @@
 
 #define NAME	"anon_vma_lazy"
 #define NR	100
+#define WORKERS	3
+#define ROUNDS	40
 #define PRINTK	"/proc/sys/kernel/printk"
 
 static int load(const char *parameters)
@@ -190,6 +195,136 @@ TEST_F(module, open_file)
 		ASSERT_EQ(0, close(fd));
 	}
 	end(_metadata);
+}
+
+/* What the workers and the test share: how many of their children lived, and the end. */
+static struct {
+	unsigned long lives;
+	bool stop;
+} *shared;
+
+/* A process with pages of its own, every now and then a family. */
+static int live(int nth)
+{
+	char *area = avl_map(0, 4);
+	int status = 0;
+
+	if (area == MAP_FAILED)
+		return -1;
+	avl_fill(area, psize(), nth);
+	if (nth % 4 == 0) {
+		const pid_t pid = fork();
+
+		if (!pid)
+			_exit(!avl_check(area, psize(), nth));
+		avl_fill(area + psize(), psize(), nth + 1);
+		if (avl_move(0, area, psize(), nth / 4 % 2) < 0 || pid < 0 ||
+		    waitpid(pid, &status, 0) != pid || status)
+			return -1;
+		return !avl_check(area, 2 * psize(), nth);
+	}
+	return !avl_check(area, psize(), nth);
+}
+
+/* A worker has no first fault: all of its children have. */
+static int work(void)
+{
+	int status;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	munmap(avl_addr(0), 2 * NR * psize());
+	for (int nth = 0; !__atomic_load_n(&shared->stop, __ATOMIC_RELAXED); nth++) {
+		const pid_t pid = fork();
+
+		if (!pid)
+			_exit(live(nth));
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+			return -1;
+		__atomic_add_fetch(&shared->lives, 1, __ATOMIC_RELAXED);
+	}
+	return 0;
+}
+
+static void wait_for_lives(int lives)
+{
+	const unsigned long end = __atomic_load_n(&shared->lives, __ATOMIC_RELAXED) + lives;
+
+	while (__atomic_load_n(&shared->lives, __ATOMIC_RELAXED) < end)
+		usleep(1000);
+}
+
+/* Tries until it is gone: returns how often it was in use. */
+static int unload_beside(struct __test_metadata *_metadata, int tries)
+{
+	int busy = 0, err;
+
+	do {
+		err = unload();
+		if (err)
+			ASSERT_EQ(EWOULDBLOCK, err);
+	} while (err && ++busy != tries);
+	return busy;
+}
+
+/*
+ * It comes and goes while there are first faults, forks, exits and walks. All on one
+ * CPU: emulated ones can be late at the breakpoint of a jump label being patched.
+ */
+TEST_F(module, beside_faults)
+{
+	static const char * const balance[] = {
+		"contexts", "contexts_dead", "families", "anon_vmas", "vmas_lazy",
+		"vmas_displaced"
+	};
+	const char *parameters = self->lazy ? "enabled=1" : "enabled=0";
+	int enabled = 0, status;
+	pid_t workers[WORKERS];
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	ASSERT_EQ(0, avl_child_end(&old));
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, shared);
+	for (int i = 0; i < WORKERS; i++) {
+		workers[i] = fork();
+		if (!workers[i])
+			_exit(work());
+		ASSERT_LT(0, workers[i]);
+	}
+	ASSERT_EQ(0, unload());
+	for (int round = 0; round < ROUNDS; round++) {
+		ASSERT_EQ(0, load(parameters));
+		wait_for_lives(WORKERS);
+		if (round % 16 == 0)
+			ASSERT_VERIFIED();
+		if (unload_beside(_metadata, 100) < 100) {
+			enabled++;
+			continue;
+		}
+		/* Soon there is nobody left who has a context. */
+		ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+		unload_beside(_metadata, -1);
+	}
+	ASSERT_EQ(0, load(parameters));
+	wait_for_lives(4 * WORKERS);
+	ASSERT_EQ(self->lazy, avl_since("vmas_lazy_total") > 0);
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	shared->stop = true;
+	for (int i = 0; i < WORKERS; i++) {
+		ASSERT_EQ(workers[i], waitpid(workers[i], &status, 0));
+		ASSERT_EQ(0, status);
+	}
+	TH_LOG("%lu processes, removed %d times while enabled", shared->lives, enabled);
+	ASSERT_VERIFIED();
+	for (size_t i = 0; i < ARRAY_SIZE(balance); i++) {
+		ASSERT_EQ(0, avl_stat(balance[i])) {
+			TH_LOG("%s", balance[i]);
+		}
+	}
 }
 
 /* Loading it, with one allocation after the other that fails. */

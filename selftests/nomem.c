@@ -15,8 +15,12 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#ifdef __x86_64__
+#include <asm/ldt.h>
+#endif
 
 #include "kselftest_harness.h"
 
@@ -232,9 +236,17 @@ static int after_brk(void)
 	return brk(heap_end);
 }
 
-/* Memory that grows downwards, grown by the kernel: it returns an error. */
-static int zero = -1;
+/* Memory that the kernel writes to: it returns an error. */
+static int read_zero(void *p)
+{
+	static int zero = -1;
 
+	if (zero < 0)
+		zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	return read(zero, p, 1) == 1 ? 0 : -1;
+}
+
+/* Memory that grows downwards. */
 static int before_stack(void)
 {
 	char *p = mmap(avl_addr(1500), psize(), PROT_READ | PROT_WRITE,
@@ -242,19 +254,16 @@ static int before_stack(void)
 		       MAP_GROWSDOWN, -1, 0);
 	char *below = avl_map(1490, 7);
 
-	if (zero < 0)
-		zero = open("/dev/zero", O_RDONLY | O_CLOEXEC);
 	/* Without a gap in between, the tree needs a node. */
-	if (p == MAP_FAILED || below == MAP_FAILED || zero < 0 ||
+	if (p == MAP_FAILED || below == MAP_FAILED ||
 	    mprotect(below, 7 * psize(), PROT_NONE))
 		return -1;
-	*p = 1;
-	return 0;
+	return read_zero(p);
 }
 
 static int event_stack(void)
 {
-	return read(zero, (char *)avl_addr(1500) - 3 * psize(), 1) == 1 ? 0 : -1;
+	return read_zero((char *)avl_addr(1500) - 3 * psize());
 }
 
 /* A VMA of each kind, each with pages, for a fork that is to fail in between. */
@@ -285,6 +294,16 @@ static int before_fork_many(void)
 	}
 	return 0;
 }
+
+#ifdef __x86_64__
+/* A process with an LDT: the child's is made when it has all VMAs. */
+static int once_ldt(void)
+{
+	struct user_desc segment = { .seg_not_present = 1, .read_exec_only = 1 };
+
+	return syscall(__NR_modify_ldt, 0x11, &segment, sizeof(segment));
+}
+#endif
 
 /* The stack of a thread, which is kept for the next one, has its first fault now. */
 static pthread_t thread;
@@ -448,6 +467,91 @@ static int after_uffd_move(void)
 	return avl_check(uffd_from, psize(), 7) ? 0 : -1;
 }
 
+/* The first pages are merged with others. */
+static int before_merged(void)
+{
+	avl_fill(empty, 4 * psize(), 1);
+	return madvise(area, SIZE, MADV_MERGEABLE) ||
+		madvise(empty, SIZE, MADV_MERGEABLE) || avl_ksm_merge(8);
+}
+
+static int event_unmerge(void)
+{
+	return madvise(area, SIZE, MADV_UNMERGEABLE);
+}
+
+/* What still is merged is found. */
+static int after_merged(void)
+{
+	static struct avl_verify verify;
+
+	return avl_verify(&verify) || verify.ksm < 4 || verify.ksm_missed;
+}
+
+/* A page of three processes, twice if it is a merged one, that gets lost. */
+static struct avl_child told_too[2];
+static unsigned long bad;
+static int told, mapped;
+
+static void count(int sig)
+{
+	told++;
+}
+
+static int times_told(void *unused)
+{
+	return told;
+}
+
+static int once_poison(void)
+{
+	signal(SIGBUS, count);
+	return prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+}
+
+static int share_poison(int times)
+{
+	told = 0;
+	mapped = 3 * times;
+	bad = avl_pfn(empty);
+	for (size_t i = 0; i < ARRAY_SIZE(told_too); i++)
+		if (avl_child_start(&told_too[i], NULL, NULL, NULL))
+			return -1;
+	return 0;
+}
+
+static int before_poison(void)
+{
+	avl_fill(empty, psize(), 1);
+	return share_poison(1);
+}
+
+static int before_poison_merged(void)
+{
+	avl_fill(empty, psize(), 1000);
+	avl_fill(empty + psize(), psize(), 1000);
+	return madvise(empty, SIZE, MADV_MERGEABLE) || avl_ksm_merge(2) ||
+		share_poison(2);
+}
+
+static int event_poison(void)
+{
+	return madvise(empty, psize(), MADV_HWPOISON);
+}
+
+/* All have lost it, and all but one at least know. */
+static int after_poison(void)
+{
+	static struct avl_verify verify;
+	int err = avl_verify(&verify) || verify.hwpoison != mapped;
+
+	for (size_t i = 0; i < ARRAY_SIZE(told_too); i++) {
+		told += avl_child_run(&told_too[i], times_told);
+		err = avl_child_end(&told_too[i]) || err;
+	}
+	return munmap(empty, SIZE) || unpoison_memory(bad) || err || told < 2;
+}
+
 /* The module's files. */
 static int read_all(const char *path)
 {
@@ -507,11 +611,21 @@ static int event_ask_many(void)
 	return ask(avl_addr(5000));
 }
 
+static int end_many(void)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sharers); i++)
+		err = avl_child_end(&sharers[i]) || err;
+	return err;
+}
+
 struct event {
 	int (*once)(void);
 	int (*before)(void);
 	int (*run)(void);
 	int (*after)(void);
+	int (*finally)(void);
 	/* Page faults are tried again, a VMA that cannot merge is copied. */
 	bool cannot_fail;
 	/* Anonymous pages may fail as well: the process does nothing else. */
@@ -523,6 +637,12 @@ struct event {
 static const struct event fault = { .run = event_fault, .cannot_fail = true, .pages = true };
 static const struct event fork_one = { .run = event_fork };
 static const struct event fork_many = { .before = before_fork_many, .run = event_fork };
+#ifdef __x86_64__
+static const struct event fork_ldt = {
+	.once = once_ldt, .before = before_fork_many, .run = event_fork
+};
+#endif
+
 static const struct event fork_uffd = {
 	.once = once_uffd, .before = before_fork_uffd, .run = event_fork
 };
@@ -574,10 +694,32 @@ static const struct event uffd_move = {
 	.after = after_uffd_move, .pages = true
 };
 
+static const struct event move_merged = {
+	.before = before_merged, .run = event_move, .after = after_merged,
+	.finally = ksm_stop, .pages = true
+};
+
+static const struct event unmerge = {
+	.before = before_merged, .run = event_unmerge, .after = after_merged,
+	.finally = ksm_stop, .pages = true, .error = EAGAIN
+};
+
+static const struct event poison = {
+	.once = once_poison, .before = before_poison, .run = event_poison,
+	.after = after_poison, .cannot_fail = true
+};
+
+static const struct event poison_merged = {
+	.once = once_poison, .before = before_poison_merged, .run = event_poison,
+	.after = after_poison, .finally = ksm_stop, .cannot_fail = true
+};
+
 static const struct event stats = { .run = event_stats };
 static const struct event verify = { .run = event_verify };
 static const struct event walk = { .run = event_ask };
-static const struct event walk_many = { .once = once_ask_many, .run = event_ask_many };
+static const struct event walk_many = {
+	.once = once_ask_many, .run = event_ask_many, .finally = end_many
+};
 
 static void set_up(struct __test_metadata *_metadata, const struct event *event)
 {
@@ -735,6 +877,10 @@ static const char * const functions[] = {
 	"vms_gather_munmap_vmas", "expand_downwards", "do_brk_flags",
 	"relocate_vma_down", "setup_arg_pages", "single_open", "single_open_size",
 	"anon_vma_lazy_verify_show", "rmap_walk_write", "seq_read_iter",
+	"ksm_madvise", "__add_to_kill",
+#ifdef __x86_64__
+	"ldt_dup_context",
+#endif
 };
 
 FIXTURE(site)
@@ -767,6 +913,10 @@ SITE(fork_left_out) { "mas_store_gfp", NULL, NULL, LAZY | FROM_THEN_ON, &fork_ma
 SITE(fork_page_table) { "copy_page_range", NULL, NULL, 0, &fork_many };
 SITE(fork_uffd) { "dup_userfaultfd", NULL, NULL, 0, &fork_uffd };
 SITE(fork_threads) { "dup_mmap", NULL, NULL, 0, &fork_threads };
+#ifdef __x86_64__
+/* After the last VMA. */
+SITE(fork_ldt) { "ldt_dup_context", NULL, NULL, 0, &fork_ldt };
+#endif
 
 SITE(split_vma) { "__split_vma", "vm_area_struct", NULL, 0, &split };
 SITE(split_tree) { "__split_vma", NULL, "vm_area_dup", 0, &split };
@@ -798,6 +948,14 @@ SITE(munmap_clear_displaced) {
 	"mas_store_gfp", NULL, "vms_gather_munmap_vmas", FROM_THEN_ON | DISPLACED, &unmap_two
 };
 
+/* Some pages are no longer merged, the others still are, all are where they were. */
+SITE(move_merged) { "ksm_madvise", NULL, NULL, 0, &move_merged };
+SITE(move_merged_displaced) { "ksm_madvise", NULL, NULL, DISPLACED, &move_merged };
+SITE(unmerge) { "ksm_madvise", NULL, NULL, 0, &unmerge };
+/* Inside of walks: they go on; or end where they are. */
+SITE(memory_failure) { "__add_to_kill", NULL, NULL, 0, &poison };
+SITE(memory_failure_merged) { "__add_to_kill", NULL, NULL, 0, &poison_merged };
+
 /* The module's files. */
 SITE(stats_open) { "single_open", NULL, NULL, 0, &stats };
 SITE(stats_text) { "seq_read_iter", NULL, NULL, 0, &stats };
@@ -817,6 +975,8 @@ FIXTURE_SETUP(site)
 FIXTURE_TEARDOWN(site)
 {
 	inject_at(NULL, NULL, NULL);
+	if (variant->event->finally)
+		EXPECT_EQ(0, variant->event->finally());
 }
 
 TEST_F(site, each)
@@ -920,28 +1080,36 @@ TEST_F(exec, each)
 
 /*
  * A process's first fault that may be lazy, without the context: that VMA is
- * eager, and nobody notices. The next one is lazy. Runs in a process that was
- * executed while the module was disabled.
+ * eager, and nobody notices; without what is eager as well, the fault fails. The
+ * next one is lazy. Runs in a process that was executed while the module was
+ * disabled.
  */
-static int first_fault(int nth)
+static int first_fault(int nth, bool neither)
 {
 	bool failed, ok;
 
 	if (map(false))
 		return BROKEN;
 	avl_setup();
+	if (neither) {
+		inject_open();
+		inject_from_then_on(true);
+	}
 	avl_set_parameter("enabled", "1");
 	inject_arm(nth);
-	avl_fill(empty, SIZE, 100);
+	ok = !read_zero(empty);
 	failed = inject_disarm();
-	ok = avl_since("contexts") == !failed && avl_since("vmas_lazy") == !failed &&
-		avl_check(empty, SIZE, 100);
+	ok = ok != (failed && neither) && avl_since("contexts") == !failed &&
+		avl_since("families") == !failed && avl_since("anon_vmas") == 2 * !failed &&
+		avl_since("vmas_lazy") == !failed;
 
 	if (avl_map(2000, 1) == MAP_FAILED)
 		return BROKEN;
 	*(char *)avl_addr(2000) = 1;
-	ok = ok && avl_since("contexts") == 1 && avl_since("families") == 1 &&
-		avl_since("anon_vmas") == 2 && avl_since("vmas_lazy") == 1 + !failed;
+	avl_fill(empty, SIZE, 100);
+	ok = ok && avl_check(empty, SIZE, 100) && avl_since("contexts") == 1 &&
+		avl_since("families") == 1 && avl_since("anon_vmas") == 2 &&
+		avl_since("vmas_lazy") == 2 - (failed && !neither);
 	if (!ok)
 		return BROKEN;
 	return failed ? LATE_FAILURE : COMPLETE;
@@ -957,10 +1125,15 @@ FIXTURE_VARIANT(first_fault)
 	const char *function;
 	const char *object;
 	int allocations;
+	char *how;
 };
 
-FIXTURE_VARIANT_ADD(first_fault, context) { "__anon_vma_prepare", "anon_vma_lazy", 1 };
-FIXTURE_VARIANT_ADD(first_fault, anchors) { "anon_vma_lazy_alloc", "anon_vma", 2 };
+FIXTURE_VARIANT_ADD(first_fault, context) {
+	"__anon_vma_prepare", "anon_vma_lazy", 1, "eager"
+};
+
+FIXTURE_VARIANT_ADD(first_fault, anchors) { "anon_vma_lazy_alloc", "anon_vma", 2, "eager" };
+FIXTURE_VARIANT_ADD(first_fault, neither) { "__anon_vma_prepare", "anon_vma", 2, "neither" };
 
 FIXTURE_SETUP(first_fault)
 {
@@ -978,11 +1151,11 @@ FIXTURE_TEARDOWN(first_fault)
 	avl_set_parameter("enabled", self->lazy ? "1" : "0");
 }
 
-TEST_F(first_fault, goes_on_eager)
+TEST_F(first_fault, each)
 {
 	for (int nth = 1; nth <= variant->allocations + 1; nth++) {
 		ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
-		const int status = execute_and_wait("first_fault", nth);
+		const int status = execute_and_wait(variant->how, nth);
 
 		ASSERT_TRUE(WIFEXITED(status));
 		ASSERT_EQ(nth <= variant->allocations ? LATE_FAILURE : COMPLETE,
@@ -996,7 +1169,9 @@ int main(int argc, char **argv)
 {
 	if (argc == 4) {
 		inject_use(atoi(argv[2]));
-		return strcmp(argv[1], "executed") ? first_fault(atoi(argv[3])) : executed();
+		if (!strcmp(argv[1], "executed"))
+			return executed();
+		return first_fault(atoi(argv[3]), !strcmp(argv[1], "neither"));
 	}
 	if (!inject_available()) {
 		ksft_print_header();
