@@ -56,11 +56,12 @@ unsigned int avl_pids(pid_t *pids, unsigned int max)
 /**
  * avl_get_mm() - The address space of a process
  * @pid: Its id in the initial namespace.
+ * @comm: Set to the name of the process, TASK_COMM_LEN bytes; or NULL.
  *
  * Return: The address space with a reference for mmput(), NULL if there is no
  * such process or it has none.
  */
-struct mm_struct *avl_get_mm(pid_t pid)
+struct mm_struct *avl_get_mm(pid_t pid, char *comm)
 {
 	struct mm_struct *mm = NULL;
 	struct task_struct *p;
@@ -72,6 +73,8 @@ struct mm_struct *avl_get_mm(pid_t pid)
 	rcu_read_unlock();
 	if (p) {
 		mm = get_task_mm(p);
+		if (comm)
+			strscpy_pad(comm, p->comm, TASK_COMM_LEN);
 		put_task_struct(p);
 	}
 	return mm;
