@@ -12,11 +12,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER SAVE
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants soak paths
-.PHONY: clean help
+.PHONY: all setup kernel modules initramfs demo check check-all check-tool kselftest proof mutants
+.PHONY: soak tool paths clean help
 all: help
 
 setup:
@@ -37,7 +37,7 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check kselftest soak: initramfs
+demo check check-tool kselftest soak: initramfs
 	@scripts/$@
 
 check-all: setup
@@ -48,6 +48,10 @@ proof mutants: setup
 endif
 proof mutants:
 	@scripts/$@
+
+# Of the command anon-vma-lazy, what needs no guest.
+tool:
+	@scripts/tool
 
 paths:
 	@scripts/paths
@@ -61,6 +65,8 @@ Commands:
   make check       run all tests; ends with "N passed, N failed, N skipped"
   make proof       run the proofs that need no kernel; ends likewise
   make soak        stress for 30 minutes (MINUTES=), or so; ends likewise
+  make tool        test the command anon-vma-lazy on recorded files; ends likewise
+  make check-tool  test it in the guest; ends likewise
   make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
@@ -84,6 +90,7 @@ Variables:
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
   MINUTES=, SEED=  how long make soak takes, and what it repeats
+  BROWSER=         program in which make tool opens a page, too: chromium
   TESTS=           programs for make check or kselftest, instead of all: TESTS="fault fork"
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there

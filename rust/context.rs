@@ -33,6 +33,7 @@ use kernel::{
     error::code::ENOMEM,
     ffi::c_int,
     sync::atomic::{
+        Acquire,
         Atomic,
         Full,
         Relaxed, //
@@ -54,15 +55,19 @@ pub(crate) static DONATED: Atomic<i64> = Atomic::<i64>::new(0);
 /// Forks that borrowed an anchor.
 pub(crate) static BORROWED: Atomic<i64> = Atomic::<i64>::new(0);
 
+/// The next [`Ctx::id`].
+static NEXT_ID: Atomic<i64> = Atomic::<i64>::new(1);
+
 /// What there is of a process.
 ///
 /// # Locking
 ///
-/// `lazy` as its C documentation says; `node` by the family lock.
+/// `lazy` as its C documentation says; `node` by the family lock; `id` never changes.
 #[repr(C)]
 pub(crate) struct Context {
     lazy: bindings::anon_vma_lazy,
     node: Node<Ctx, Anchor>,
+    id: i64,
 }
 
 /// A context.
@@ -100,6 +105,47 @@ impl Ctx {
         self.0.as_ptr().cast()
     }
 
+    /// The context of an address space.
+    ///
+    /// # Safety
+    ///
+    /// The caller must have a reference on the address space (`mm_users`): as long as it has it,
+    /// the context stays.
+    pub(crate) unsafe fn of(mm: *mut bindings::mm_struct) -> Option<Self> {
+        // INVARIANT: `exit_mmap()`, which makes the address space forget it, waits for the caller.
+        // SAFETY: By the safety requirements. Seeing the context with acquire means seeing its
+        // fields.
+        NonNull::new(unsafe { slot(mm) }.load(Acquire).cast()).map(Self)
+    }
+
+    /// A number that no other context has or had. That of a parent is less.
+    pub(crate) fn id(self) -> i64 {
+        // SAFETY: By the type invariants the context is there; `id` never changes.
+        unsafe { (*self.0.as_ptr()).id }
+    }
+
+    /// Calls `f` with the family lock held for read.
+    ///
+    /// # Context
+    ///
+    /// May sleep; no rmap lock held.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ctx::root`].
+    pub(crate) unsafe fn with_family<R>(self, f: impl FnOnce(&Links) -> R) -> R {
+        // SAFETY: By the safety requirements.
+        let root = unsafe { self.root() };
+
+        // SAFETY: The anchor of the context, which stays, has a reference on the root.
+        unsafe { bindings::down_read(root.rwsem()) };
+        // INVARIANT: Dropped before the lock.
+        let result = f(&Links(()));
+        // SAFETY: Locked above.
+        unsafe { bindings::up_read(root.rwsem()) };
+        result
+    }
+
     /// The root of the family.
     ///
     /// # Safety
@@ -132,6 +178,7 @@ impl Ctx {
             addr_of_mut!((*ptr).lazy.anchor).write(anchor.as_ptr());
             addr_of_mut!((*ptr).lazy.mm).write(mm);
             addr_of_mut!((*ptr).node).write(Node::new());
+            addr_of_mut!((*ptr).id).write(NEXT_ID.fetch_add(1, Relaxed));
             bindings::INIT_LIST_HEAD(addr_of_mut!((*ptr).lazy.detached));
         }
     }

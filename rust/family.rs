@@ -9,8 +9,8 @@
 //!
 //! # Locking
 //!
-//! Every function that changes something needs the family lock for write, [`next`] needs it for
-//! read. None of them allocates or sleeps.
+//! Every function that changes something needs the family lock for write, [`next`] and [`summary`]
+//! need it for read. None of them allocates or sleeps.
 //!
 //! # Invariants
 //!
@@ -293,6 +293,33 @@ pub(crate) fn holds<F: Forest>(f: &F, ctx: F::Ctx, is: impl Fn(F::Anchor) -> boo
         pos = node.parent.get();
     }
     false
+}
+
+/// What there is to tell of a context.
+pub(crate) struct Summary<C> {
+    pub(crate) parent: Option<C>,
+    pub(crate) dead: bool,
+    /// Held anchors in use, the root of the family among them.
+    pub(crate) used: usize,
+    /// Held anchors that no context uses any more.
+    pub(crate) spare: usize,
+}
+
+/// Describes a context. Needs the family lock for read.
+pub(crate) fn summary<F: Forest>(f: &F, ctx: F::Ctx) -> Summary<F::Ctx> {
+    let node = f.node(ctx);
+    let mut used = 0;
+    let mut anchor = node.used.get();
+    while let Some(a) = anchor {
+        used += 1;
+        anchor = f.next_anchor(a);
+    }
+    Summary {
+        parent: node.parent.get(),
+        dead: node.dead.get(),
+        used,
+        spare: node.nr_spare.get() as usize,
+    }
 }
 
 /// The context to visit after `ctx` in the subtree of `top`: parents come before children.

@@ -7,8 +7,11 @@
 
 #include <linux/debugfs.h>
 #include <linux/module.h>
+#include <linux/once.h>
+#include <linux/random.h>
 #include <linux/rmap.h>
 #include <linux/seq_file.h>
+#include <linux/siphash.h>
 #include <linux/slab.h>
 
 #include "helpers.h"
@@ -40,29 +43,90 @@ static const struct file_operations anon_vma_lazy_verify_fops = {
 	.release = single_release,
 };
 
-/* What an open file "rmap_walk" was asked, answered. */
-struct rmap_walk_answer {
+/* What a file says to whoever has opened it. */
+struct answer {
 	size_t len;
 	char text[];
 };
 
-#define RMAP_WALK_QUESTION	64	/* bytes, more than any has */
-
 /*
- * Answers a question: "PID ADDRESS" or "pfn N". @len is the room for the
- * answer and becomes its length, which is larger if it did not fit. Returns an
- * error or 0.
+ * Answers a question. @len is the room for the answer and becomes its length,
+ * which is larger if it did not fit. Returns an error or 0.
  */
-static int rmap_walk_ask(const char *question, char *text, size_t *len)
+typedef int ask_fn(char *question, char *text, size_t *len);
+
+#define QUESTION	64	/* bytes, more than any has */
+
+/* Returns the answer and whether it is an error; NULL if out of memory. */
+static struct answer *ask(ask_fn *fn, const char *question, int *err)
 {
-	char buf[RMAP_WALK_QUESTION];
-	char *first, *second;
+	struct answer *answer;
+	char buf[QUESTION];
+	size_t room = SZ_4K;
+
+	for (;;) {
+		answer = kvmalloc_flex(*answer, text, room, GFP_KERNEL | __GFP_NOWARN);
+		if (!answer)
+			return NULL;
+		strscpy(buf, question);
+		answer->len = room;
+		*err = fn(strim(buf), answer->text, &answer->len);
+		if (answer->len <= room)
+			return answer;
+		/* It was cut off, and nothing can be allocated under the locks. */
+		room = 2 * answer->len;
+		kvfree(answer);
+	}
+}
+
+static ssize_t ask_write(struct file *file, const char __user *ubuf, size_t size,
+			 ask_fn *fn)
+{
+	char question[QUESTION] = "";
+	struct answer *answer;
+	int err;
+
+	if (copy_from_user(question, ubuf, min(size, sizeof(question) - 1)))
+		return -EFAULT;
+	/* Too long, or not a string: no question. */
+	if (strlen(question) != size)
+		question[0] = '\0';
+
+	answer = ask(fn, question, &err);
+	if (!answer)
+		return -ENOMEM;
+	/* One question per open file. */
+	if (cmpxchg(&file->private_data, NULL, answer)) {
+		kvfree(answer);
+		return -EBUSY;
+	}
+	return err ?: size;
+}
+
+static ssize_t answer_read(struct file *file, char __user *ubuf, size_t size,
+			   loff_t *ppos)
+{
+	struct answer *answer = READ_ONCE(file->private_data);
+
+	if (!answer)
+		return 0;
+	return simple_read_from_buffer(ubuf, size, ppos, answer->text, answer->len);
+}
+
+static int answer_release(struct inode *inode, struct file *file)
+{
+	kvfree(file->private_data);
+	return 0;
+}
+
+/* "PID ADDRESS" or "pfn N" */
+static int rmap_walk_ask(char *question, char *text, size_t *len)
+{
+	char *second = question;
+	char *first = strsep(&second, " \t");
 	unsigned long number;
 	pid_t pid = 0;
 
-	strscpy(buf, question);
-	second = strim(buf);
-	first = strsep(&second, " \t");
 	second = second ? skip_spaces(second) : "";
 	if ((strcmp(first, "pfn") && kstrtoint(first, 10, &pid)) ||
 	    kstrtoul(second, 0, &number)) {
@@ -77,59 +141,63 @@ static int rmap_walk_ask(const char *question, char *text, size_t *len)
 static ssize_t rmap_walk_write(struct file *file, const char __user *ubuf,
 			       size_t size, loff_t *ppos)
 {
-	char question[RMAP_WALK_QUESTION] = "";
-	struct rmap_walk_answer *answer;
-	size_t room = SZ_4K;
-	int err;
-
-	if (copy_from_user(question, ubuf, min(size, sizeof(question) - 1)))
-		return -EFAULT;
-	/* Too long, or not a string: no question. */
-	if (strlen(question) != size)
-		question[0] = '\0';
-
-	for (;;) {
-		answer = kvmalloc_flex(*answer, text, room, GFP_KERNEL | __GFP_NOWARN);
-		if (!answer)
-			return -ENOMEM;
-		answer->len = room;
-		err = rmap_walk_ask(question, answer->text, &answer->len);
-		if (answer->len <= room)
-			break;
-		/* It was cut off, and nothing can be allocated during a walk. */
-		room = 2 * answer->len;
-		kvfree(answer);
-	}
-
-	/* One question per open file. */
-	if (cmpxchg(&file->private_data, NULL, answer)) {
-		kvfree(answer);
-		return -EBUSY;
-	}
-	return err ?: size;
-}
-
-static ssize_t rmap_walk_read(struct file *file, char __user *ubuf, size_t size,
-			      loff_t *ppos)
-{
-	struct rmap_walk_answer *answer = READ_ONCE(file->private_data);
-
-	if (!answer)
-		return 0;
-	return simple_read_from_buffer(ubuf, size, ppos, answer->text, answer->len);
-}
-
-static int rmap_walk_release(struct inode *inode, struct file *file)
-{
-	kvfree(file->private_data);
-	return 0;
+	return ask_write(file, ubuf, size, rmap_walk_ask);
 }
 
 static const struct file_operations rmap_walk_fops = {
 	.owner = THIS_MODULE,
 	.write = rmap_walk_write,
-	.read = rmap_walk_read,
-	.release = rmap_walk_release,
+	.read = answer_read,
+	.release = answer_release,
+	.llseek = default_llseek,
+};
+
+/* "PID" */
+static int vmas_ask(char *question, char *text, size_t *len)
+{
+	pid_t pid;
+
+	if (kstrtoint(question, 10, &pid)) {
+		*len = strscpy(text, "error: write \"PID\"\n", *len);
+		return -EINVAL;
+	}
+	return anon_vma_lazy_vmas(pid, text, len);
+}
+
+static ssize_t vmas_write(struct file *file, const char __user *ubuf, size_t size,
+			  loff_t *ppos)
+{
+	return ask_write(file, ubuf, size, vmas_ask);
+}
+
+static const struct file_operations vmas_fops = {
+	.owner = THIS_MODULE,
+	.write = vmas_write,
+	.read = answer_read,
+	.release = answer_release,
+	.llseek = default_llseek,
+};
+
+static int contexts_ask(char *question, char *text, size_t *len)
+{
+	return anon_vma_lazy_contexts(text, len);
+}
+
+static int contexts_open(struct inode *inode, struct file *file)
+{
+	int err = -ENOMEM;
+
+	file->private_data = ask(contexts_ask, "", &err);
+	if (err)
+		kvfree(file->private_data);
+	return err;
+}
+
+static const struct file_operations contexts_fops = {
+	.owner = THIS_MODULE,
+	.open = contexts_open,
+	.read = answer_read,
+	.release = answer_release,
 	.llseek = default_llseek,
 };
 
@@ -152,6 +220,9 @@ int avl_init(unsigned int ctx_size)
 			    &anon_vma_lazy_verify_fops);
 	debugfs_create_file("rmap_walk", 0600, debugfs_dir, NULL,
 			    &rmap_walk_fops);
+	debugfs_create_file("contexts", 0400, debugfs_dir, NULL,
+			    &contexts_fops);
+	debugfs_create_file("vmas", 0600, debugfs_dir, NULL, &vmas_fops);
 	return 0;
 }
 
@@ -237,4 +308,14 @@ void avl_cond_resched(void)
 void avl_list_del_init(struct list_head *entry)
 {
 	list_del_init(entry);
+}
+
+/** avl_hash() - A number for an object that does not tell where it is */
+u64 avl_hash(const void *ptr)
+{
+	static siphash_key_t key;
+
+	get_random_once(&key, sizeof(key));
+	/* 48 bits are enough to tell some thousands apart. */
+	return siphash_1u64((unsigned long)ptr, &key) >> 16;
 }

@@ -21,6 +21,8 @@ int anon_vma_lazy_verify_show(struct seq_file *m, void *unused);
 int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *text,
 			       size_t *len);
 int anon_vma_lazy_walk_pfn(unsigned long pfn, char *text, size_t *len);
+int anon_vma_lazy_contexts(char *text, size_t *len);
+int anon_vma_lazy_vmas(pid_t pid, char *text, size_t *len);
 bool anon_vma_lazy_pin(struct anon_vma_lazy *ctx, struct anon_vma *anon_vma);
 
 /* As Event in helpers.rs. */
@@ -49,11 +51,12 @@ void avl_anon_vma_put(struct anon_vma *anon_vma);
 unsigned long avl_anon_pages(struct mm_struct *mm);
 void avl_cond_resched(void);
 void avl_list_del_init(struct list_head *entry);
+u64 avl_hash(const void *ptr);
 
 /* Defined in pagetable.c. */
 bool avl_killed(void);
 unsigned int avl_pids(pid_t *pids, unsigned int max);
-struct mm_struct *avl_get_mm(pid_t pid);
+struct mm_struct *avl_get_mm(pid_t pid, char *comm);
 pid_t avl_mm_owner(struct mm_struct *mm, char *comm);
 struct folio *avl_get_pfn(unsigned long pfn);
 unsigned long avl_entry(struct mm_struct *mm, unsigned long address,

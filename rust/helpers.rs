@@ -97,6 +97,12 @@ pub(crate) fn get_module() {
     unsafe { avl_get_module() };
 }
 
+/// A number for an object, by which it can be told from others but not found.
+pub(crate) fn hash<T>(object: *const T) -> u64 {
+    // SAFETY: Any pointer will do.
+    unsafe { avl_hash(object.cast()) }
+}
+
 extern "C" {
     fn avl_count(event: c_uint, nr: c_uint);
     fn avl_sum(event: c_uint) -> usize;
@@ -111,9 +117,10 @@ extern "C" {
     pub(crate) fn avl_anon_pages(mm: *mut bindings::mm_struct) -> usize;
     pub(crate) fn avl_cond_resched();
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
+    fn avl_hash(ptr: *const c_void) -> u64;
     pub(crate) fn avl_killed() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;
-    pub(crate) fn avl_get_mm(pid: c_int) -> *mut bindings::mm_struct;
+    pub(crate) fn avl_get_mm(pid: c_int, comm: *mut c_char) -> *mut bindings::mm_struct;
     pub(crate) fn avl_mm_owner(mm: *mut bindings::mm_struct, comm: *mut c_char) -> c_int;
     pub(crate) fn avl_get_pfn(pfn: usize) -> *mut bindings::folio;
     pub(crate) fn avl_entry(

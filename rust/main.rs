@@ -25,6 +25,7 @@ use kernel::{
 };
 
 mod context;
+mod contexts;
 mod family;
 mod helpers;
 mod oracle;

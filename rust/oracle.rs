@@ -37,7 +37,10 @@ use kernel::{
         c_uint,
         c_void, //
     },
-    fmt::Arguments,
+    fmt::{
+        Arguments,
+        Display, //
+    },
     page::{
         PAGE_SHIFT,
         PAGE_SIZE, //
@@ -56,18 +59,41 @@ use kernel::{
 const SHOWN: u64 = 16;
 const COMM_LEN: usize = bindings::TASK_COMM_LEN as usize;
 
+/// The ids of all processes that have an address space.
+pub(crate) fn pids() -> Result<KVVec<c_int>> {
+    // SAFETY: No room, nothing written.
+    let count = unsafe { h::avl_pids(null_mut(), 0) } as usize;
+    // Some room for those forked meanwhile.
+    let mut pids = KVVec::from_elem(0 as c_int, count + count / 4 + 64, GFP_KERNEL)?;
+    // SAFETY: There is room for as many.
+    let found = unsafe { h::avl_pids(pids.as_mut_ptr(), pids.len() as c_uint) } as usize;
+    pids.truncate(found);
+    Ok(pids)
+}
+
 /// An address space that does not go away.
-struct Mm(*mut bindings::mm_struct);
+pub(crate) struct Mm(*mut bindings::mm_struct);
 
 impl Mm {
-    fn of(pid: c_int) -> Option<Self> {
-        // SAFETY: No requirements.
-        let mm = unsafe { h::avl_get_mm(pid) };
+    pub(crate) fn of(pid: c_int) -> Option<Self> {
+        Self::of_process(pid, null_mut())
+    }
+
+    /// With the name of the process.
+    pub(crate) fn named(pid: c_int) -> Option<(Self, Comm)> {
+        let mut comm = [0; COMM_LEN];
+        let mm = Self::of_process(pid, comm.as_mut_ptr().cast::<c_char>())?;
+        Some((mm, Comm(comm)))
+    }
+
+    fn of_process(pid: c_int, comm: *mut c_char) -> Option<Self> {
+        // SAFETY: `comm` is null or as long as a name.
+        let mm = unsafe { h::avl_get_mm(pid, comm) };
         (!mm.is_null()).then(|| Self(mm))
     }
 
     /// Calls `f` with the mmap_lock held for read.
-    fn locked<R>(&self, f: impl FnOnce(*mut bindings::mm_struct) -> R) -> R {
+    pub(crate) fn locked<R>(&self, f: impl FnOnce(*mut bindings::mm_struct) -> R) -> R {
         // SAFETY: We have a reference on the address space.
         unsafe { bindings::mmap_read_lock(self.0) };
         let result = f(self.0);
@@ -180,10 +206,22 @@ unsafe fn walk<F: FnMut(*mut bindings::vm_area_struct, usize)>(
     Ok(())
 }
 
-/// The name of a process.
+/// The name of a process, which is what the process says it is: shown with all that is special
+/// escaped.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Comm([u8; COMM_LEN]);
+
+impl Display for Comm {
+    fn fmt(&self, f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+        let end = self.0.iter().position(|&byte| byte == 0);
+        BStr::from_bytes(&self.0[..end.unwrap_or(COMM_LEN)]).fmt(f)
+    }
+}
+
+/// Whose address space it is.
 struct Owner {
     pid: c_int,
-    comm: [u8; COMM_LEN],
+    comm: Comm,
 }
 
 impl Owner {
@@ -194,12 +232,10 @@ impl Owner {
         let mut comm = [0; COMM_LEN];
         // SAFETY: By the safety requirements, and `comm` is as long as asked for.
         let pid = unsafe { h::avl_mm_owner(mm, comm.as_mut_ptr().cast::<c_char>()) };
-        Self { pid, comm }
-    }
-
-    /// The name, which is what the process says it is: shown with all that is special escaped.
-    fn comm(&self) -> &BStr {
-        BStr::from_bytes(self.comm.split(|&byte| byte == 0).next().unwrap_or(&[]))
+        Self {
+            pid,
+            comm: Comm(comm),
+        }
     }
 }
 
@@ -340,7 +376,7 @@ unsafe fn check(
                 m,
                 "miss pid {} comm {} address {:#x} entry {}\n",
                 owner.pid,
-                owner.comm(),
+                owner.comm,
                 address,
                 entry.kind.name()
             );
@@ -393,17 +429,11 @@ fn check_process(m: &SeqFile, tally: &mut Tally, pid: c_int) -> Result {
 }
 
 fn verify(m: &SeqFile) -> Result {
-    // SAFETY: No room, nothing written.
-    let count = unsafe { h::avl_pids(null_mut(), 0) } as usize;
-    // Some room for those forked meanwhile.
-    let mut pids = KVVec::from_elem(0 as c_int, count + count / 4 + 64, GFP_KERNEL)?;
-    // SAFETY: There is room for as many.
-    let found = unsafe { h::avl_pids(pids.as_mut_ptr(), pids.len() as c_uint) } as usize;
+    let pids = pids()?;
     let mut tally = Tally::default();
 
     let result = pids
         .iter()
-        .take(found)
         .try_for_each(|&pid| check_process(m, &mut tally, pid));
     // What is hidden on purpose says nothing of the look-up.
     if anon_vma_lazy_hide_address.load(Relaxed) == 0 {
@@ -444,11 +474,11 @@ unsafe extern "C" fn anon_vma_lazy_verify_show(
 }
 
 /// The answer to a question, in the room that there is for it.
-struct Answer<'a>(Formatter<'a>);
+pub(crate) struct Answer<'a>(Formatter<'a>);
 
 impl Answer<'_> {
     /// Adds a line. The formatter counts what does not fit, and the caller makes more room.
-    fn line(&mut self, line: Arguments<'_>) {
+    pub(crate) fn line(&mut self, line: Arguments<'_>) {
         let _ = self.0.write_fmt(line);
         let _ = self.0.write_str("\n");
     }
@@ -518,7 +548,7 @@ unsafe fn describe(
             out.line(fmt!(
                 "pid {} comm {} vma {:x}-{:x} address {:x} state {}",
                 owner.pid,
-                owner.comm(),
+                owner.comm,
                 range.vm_start,
                 range.vm_end,
                 address,
@@ -546,7 +576,7 @@ unsafe fn describe(
 /// # Safety
 ///
 /// `text` must have room for `*len` bytes, and both be the caller's alone.
-unsafe fn answer(
+pub(crate) unsafe fn answer(
     text: *mut c_char,
     len: *mut usize,
     f: impl FnOnce(&mut Answer<'_>) -> Result,

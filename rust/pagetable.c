@@ -56,11 +56,12 @@ unsigned int avl_pids(pid_t *pids, unsigned int max)
 /**
  * avl_get_mm() - The address space of a process
  * @pid: Its id in the initial namespace.
+ * @comm: Set to the name of the process, TASK_COMM_LEN bytes; or NULL.
  *
  * Return: The address space with a reference for mmput(), NULL if there is no
  * such process or it has none.
  */
-struct mm_struct *avl_get_mm(pid_t pid)
+struct mm_struct *avl_get_mm(pid_t pid, char *comm)
 {
 	struct task_struct *p, *t;
 	struct mm_struct *mm = NULL;
@@ -74,6 +75,8 @@ struct mm_struct *avl_get_mm(pid_t pid)
 			if (mm)
 				break;
 		}
+		if (comm)
+			strscpy_pad(comm, p->comm, TASK_COMM_LEN);
 	}
 	rcu_read_unlock();
 	return mm;

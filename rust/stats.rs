@@ -46,9 +46,12 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
     // anon_vmas where a VMA was split: see Documentation/usage.rst.
     let anon_vmas_saved = vmas - anchors;
     let chains_saved = vmas - displaced;
-    let bytes_saved = anon_vmas_saved * size_of::<b::anon_vma>() as i64
-        + chains_saved * size_of::<b::anon_vma_chain>() as i64
-        - contexts * size_of::<Context>() as i64;
+    let (anon_vma, chain, context) = (
+        size_of::<b::anon_vma>() as i64,
+        size_of::<b::anon_vma_chain>() as i64,
+        size_of::<Context>() as i64,
+    );
+    let bytes_saved = anon_vmas_saved * anon_vma + chains_saved * chain - contexts * context;
 
     for (name, value) in [
         ("contexts", contexts),
@@ -66,6 +69,9 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         ("anon_vmas_saved", anon_vmas_saved),
         ("chains_saved", chains_saved),
         ("bytes_saved", bytes_saved),
+        ("bytes_per_anon_vma", anon_vma),
+        ("bytes_per_chain", chain),
+        ("bytes_per_context", context),
         ("forks", context::FORKS.load(Relaxed)),
         ("anchors_donated", context::DONATED.load(Relaxed)),
         ("anchors_borrowed", context::BORROWED.load(Relaxed)),

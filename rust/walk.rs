@@ -92,7 +92,7 @@ unsafe fn end(vma: Vma) -> usize {
 /// # Safety
 ///
 /// `vma` must be valid, with its range stable.
-unsafe fn is_natural(vma: Vma) -> bool {
+pub(crate) unsafe fn is_natural(vma: Vma) -> bool {
     // SAFETY: By the safety requirements. `vma_start_anon_pgoff()` is an inline function.
     let (lo, hi) = unsafe { ((*vma).__vm_anon_pgoff_lo, (*vma).__vm_anon_pgoff_hi) };
     let pgoff = (u64::from(hi) << 32) | u64::from(lo);

@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # /init of the guest. The kernel hands its unknown parameters over as environment: MODE is check,
-# soak, kselftest, lazy or stock (the two boots of the demo), TESTS a list of programs separated by
-# commas; soak reads MINUTES and SEED. Results go to the virtio port, the console is the kernel's
+# soak, tool, kselftest, lazy or stock (the two boots of the demo), TESTS a list of programs separated
+# by commas; soak reads MINUTES and SEED. Results go to the virtio port, the console is the kernel's
 # alone.
 
 export PATH=/bin
@@ -117,6 +117,22 @@ soak()
 	finish
 }
 
+# The command, with a Python of its own: see scripts/check-tool.
+tool()
+{
+	echo "KTAP version 1"
+	echo "1..5"
+	for dir in dev proc sys; do
+		mkdir -p /python/$dir
+		mount -o rbind /$dir /python/$dir
+	done
+	subtest "tool absent" chroot /python /usr/bin/python3 /tool/test/live.py absent
+	insmod /anon_vma_lazy.ko
+	result $? insmod
+	subtest "tool enabled=1" chroot /python /usr/bin/python3 /tool/test/live.py present
+	finish
+}
+
 finish()
 {
 	echo "test: verify, rmmod" >/dev/kmsg
@@ -200,6 +216,7 @@ fi
 case ${MODE:-check} in
 check)	check ;;
 soak)	soak ;;
+tool)	tool ;;
 left)	left ;;
 kselftest)
 	. /kselftest.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""report.py SOURCE BASE BOOT PROGRAM...: judge a run of the tests; of soak, without enabled=0.
+"""report.py SOURCE BASE BOOT PROGRAM...: judge a run of tests; of soak and tool, without enabled=0.
 
 Reads BASE.tap (results) and BASE.console (kernel messages), writes BASE.json with the KTAP parser
 of the kernel in SOURCE, and prints what failed and, as the last line, "N passed, N failed, N
@@ -140,7 +140,8 @@ def main():
                if re.match(r"(not )?ok \d+ ", line)]
     wanted = ["insmod"] + [f"{name} enabled={enabled}" for enabled in (1, 0)
                            for name in programs
-                           if enabled or name != "soak"] + ["verify", "counters", "rmmod"]
+                           if enabled or name not in ("soak", "tool")] + [
+                               "verify", "counters", "rmmod"]
     for name, status in cases:
         if status == "SKIP" and not any(pattern.search(name) and kernel & kernels
                                         for pattern, kernels in MAY_SKIP.items()):

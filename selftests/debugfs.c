@@ -12,7 +12,7 @@
 
 #define NR	50
 
-static const char * const files[] = { "stats", "verify", "rmap_walk" };
+static const char * const files[] = { "stats", "verify", "rmap_walk", "contexts", "vmas" };
 
 /* Who is not root cannot open any of the files. */
 static int open_unprivileged(void)
@@ -38,7 +38,7 @@ static int open_unprivileged(void)
 
 TEST_F(vmas, permissions)
 {
-	const unsigned int modes[] = { 0400, 0400, 0600 };
+	const unsigned int modes[] = { 0400, 0400, 0600, 0400, 0600 };
 	char path[128];
 	struct stat st;
 
@@ -90,6 +90,101 @@ static void check_sums(struct __test_metadata *_metadata)
 		  avl_stat("chains_saved"));
 	ASSERT_LE(avl_stat("walk_contexts"), avl_stat("walk_vmas") +
 		  avl_stat("walk_contexts"));
+}
+
+/* A line of the file "contexts", and of "vmas". */
+struct context {
+	long id;
+	long parent;
+	unsigned long anchor;
+	long holder;
+	long used;
+	long spare;
+	long natural;
+	long displaced;
+	long eager;
+	long unfaulted;
+	char state[8];
+	int pid;
+	char comm[80];
+};
+
+struct vma {
+	unsigned long start;
+	unsigned long end;
+	char flags[8];
+	unsigned long pgoff;
+	char kind[16];
+	char why[16];
+};
+
+#define CONTEXTS	1000
+
+static struct context contexts[CONTEXTS];
+static char listing[CONTEXTS * 200];
+
+/* All contexts; -1 if a line is malformed. */
+static int read_contexts(void)
+{
+	struct context *c = contexts;
+
+	if (avl_read(AVL_DEBUGFS "contexts", listing, sizeof(listing)) < 0)
+		return -1;
+	for (char *line = listing; *line; line = strchr(line, '\n') + 1, c++) {
+		if (c == contexts + CONTEXTS || !strchr(line, '\n'))
+			return -1;
+		if (sscanf(line,
+			   "context %ld parent %ld anchor %lx holder %ld used %ld spare %ld natural %ld displaced %ld eager %ld unfaulted %ld state %7s pid %d comm %79[^\n]",
+			   &c->id, &c->parent, &c->anchor, &c->holder, &c->used, &c->spare,
+			   &c->natural, &c->displaced, &c->eager, &c->unfaulted, c->state,
+			   &c->pid, c->comm) < 12)
+			return -1;
+	}
+	return c - contexts;
+}
+
+static struct context *context_of(pid_t pid)
+{
+	const int nr = read_contexts();
+
+	for (int i = 0; i < nr; i++)
+		if (contexts[i].pid == pid)
+			return &contexts[i];
+	return NULL;
+}
+
+/* The contexts are those that are counted, each parent is listed before its children. */
+static void check_contexts(struct __test_metadata *_metadata)
+{
+	long families = 0, dead = 0, anchors = 0, lazy = 0, displaced = 0;
+	const int nr = read_contexts();
+
+	for (int i = 0; i < nr; i++) {
+		const struct context *c = &contexts[i];
+		bool parent = !c->parent, holder = false;
+
+		ASSERT_TRUE(!strcmp(c->state, "live") || !strcmp(c->state, "dead"));
+		if (i)
+			ASSERT_LT(contexts[i - 1].id, c->id);
+		for (int j = 0; j <= i; j++) {
+			parent |= j < i && contexts[j].id == c->parent;
+			holder |= contexts[j].id == c->holder;
+		}
+		ASSERT_TRUE(parent && holder) {
+			TH_LOG("%s", listing);
+		}
+		families += !c->parent;
+		dead += !strcmp(c->state, "dead");
+		anchors += c->used + c->spare;
+		lazy += c->natural + c->displaced;
+		displaced += c->displaced;
+	}
+	ASSERT_EQ(avl_stat("contexts"), nr);
+	ASSERT_EQ(avl_stat("contexts_dead"), dead);
+	ASSERT_EQ(avl_stat("families"), families);
+	ASSERT_EQ(avl_stat("anon_vmas"), anchors);
+	ASSERT_EQ(avl_stat("vmas_lazy"), lazy);
+	ASSERT_EQ(avl_stat("vmas_displaced"), displaced);
 }
 
 static int nothing(void *arg)
@@ -183,6 +278,7 @@ TEST_F(vmas, dead)
 	ASSERT_LAZY(1, "contexts_dead");
 	ASSERT_LAZY(3, "contexts");
 	ASSERT_VERIFIED();
+	check_contexts(_metadata);
 
 	close(keep[1]);
 	while (waitpid(-1, NULL, 0) > 0)
@@ -247,6 +343,49 @@ TEST_F(vmas, first_thread_exited)
 	ASSERT_EQ(0, status);
 }
 
+#define GENERATIONS	100
+
+/* A dead context above each process but the first: they are listed once each. */
+TEST_F(vmas, many_dead)
+{
+	int keep[2], ready[2], children = 0;
+	pid_t pid;
+
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
+	ASSERT_EQ(0, pipe(keep));
+	ASSERT_EQ(0, pipe(ready));
+	avl_mark();
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(keep[1]);
+		close(ready[0]);
+		/* Each leaves a child and goes on as another one. */
+		for (int i = 0; i < GENERATIONS; i++) {
+			if (!fork())
+				break;
+			if (fork())
+				_exit(0);
+		}
+		close(ready[1]);
+		_exit(read(keep[0], &pid, 1) != 0);
+	}
+	/* All are there when nobody has the other end. */
+	close(ready[1]);
+	ASSERT_EQ(0, read(ready[0], &pid, 1));
+	while (children < GENERATIONS && waitpid(-1, NULL, 0) > 0)
+		children++;
+	ASSERT_LAZY(GENERATIONS, "contexts_dead");
+	ASSERT_LAZY(2 * GENERATIONS + 1, "contexts");
+	check_contexts(_metadata);
+
+	close(keep[1]);
+	while (waitpid(-1, NULL, 0) > 0)
+		children++;
+	ASSERT_EQ(2 * GENERATIONS + 1, children);
+	check_contexts(_metadata);
+}
+
 /* Writes a question and reads the answer of one open file. */
 static int ask_file(int fd, const void *question, size_t len, char *answer,
 		    size_t size)
@@ -279,6 +418,249 @@ static void refused(struct __test_metadata *_metadata, int error,
 	}
 	ASSERT_STREQ(reason, answer) {
 		TH_LOG("question \"%.40s\"", question);
+	}
+}
+
+/* Each process has one line, with numbers that stay and a name that cannot break it. */
+TEST_F(vmas, contexts)
+{
+	const long size = psize();
+	struct context before, *c;
+	struct avl_child child;
+
+	check_contexts(_metadata);
+	ASSERT_EQ(0, prctl(PR_SET_NAME, "x\ncontext 1 "));
+	c = context_of(getpid());
+	ASSERT_EQ(self->lazy, !!c);
+	if (!self->lazy)
+		return;
+	before = *c;
+	ASSERT_STREQ("x\\ncontext 1 ", c->comm);
+	ASSERT_STREQ("live", c->state);
+	ASSERT_EQ(c->id, c->holder);
+	ASSERT_LE(1, c->used);
+
+	for (int i = 0; i < NR; i++) {
+		ASSERT_NE(MAP_FAILED, avl_map(2 * i, 1));
+		if (i)
+			avl_fill(avl_addr(2 * i), size, i);
+	}
+	ASSERT_EQ(avl_addr(1000), mremap(avl_addr(2), size, size,
+					 MREMAP_MAYMOVE | MREMAP_FIXED, avl_addr(1000)));
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	ASSERT_NE(MAP_FAILED, avl_map(2000, 1));
+	avl_fill(avl_addr(2000), size, 1);
+	ASSERT_EQ(0, avl_set_parameter("enabled", "1"));
+	c = context_of(getpid());
+	ASSERT_NE(NULL, c);
+	ASSERT_EQ(before.id, c->id);
+	ASSERT_EQ(before.parent, c->parent);
+	ASSERT_EQ(before.anchor, c->anchor);
+	ASSERT_EQ(before.natural + NR - 2, c->natural);
+	ASSERT_EQ(before.displaced + 1, c->displaced);
+	ASSERT_EQ(before.eager + 1, c->eager);
+	ASSERT_EQ(before.unfaulted + 1, c->unfaulted);
+	before = *c;
+
+	ASSERT_EQ(0, avl_child_start(&child, nothing, NULL, NULL));
+	c = context_of(child.pid);
+	ASSERT_NE(NULL, c);
+	ASSERT_EQ(before.id, c->parent);
+	ASSERT_LT(before.id, c->id);
+	ASSERT_EQ(before.displaced, c->displaced);
+	ASSERT_NE(before.anchor, c->anchor);
+	check_contexts(_metadata);
+	ASSERT_EQ(0, avl_child_end(&child));
+	ASSERT_EQ(NULL, context_of(child.pid));
+	check_contexts(_metadata);
+}
+
+/* Writes a question to a file and reads the answer. Returns an errno. */
+static int ask_vmas(const char *question, char *answer, size_t size)
+{
+	int fd = open(AVL_DEBUGFS "vmas", O_RDWR | O_CLOEXEC);
+	int err = write(fd, question, strlen(question)) < 0 ? errno : 0;
+	ssize_t len = 0, got;
+
+	while ((got = read(fd, answer + len, size - 1 - len)) > 0)
+		len += got;
+	answer[len] = '\0';
+	close(fd);
+	return err;
+}
+
+static bool parse_vma(const char *line, struct vma *vma)
+{
+	return sscanf(line, "vma %lx-%lx flags %7s pgoff %lx kind %15s why %15s", &vma->start,
+		      &vma->end, vma->flags, &vma->pgoff, vma->kind, vma->why) == 6;
+}
+
+/* The VMA at an address, or NULL. */
+static const struct vma *vma_at(pid_t pid, const void *p)
+{
+	static struct vma vma;
+	char question[16];
+
+	snprintf(question, sizeof(question), "%d\n", pid);
+	if (ask_vmas(question, listing, sizeof(listing)))
+		return NULL;
+	for (char *line = listing; line; line = strchr(line, '\n'), line = line ? line + 1 : NULL)
+		if (parse_vma(line, &vma) && vma.start == (unsigned long)p)
+			return &vma;
+	return NULL;
+}
+
+static void is_vma(struct __test_metadata *_metadata, pid_t pid, const void *p,
+		   const char *kind, const char *why)
+{
+	const struct vma *vma = vma_at(pid, p);
+
+	ASSERT_NE(NULL, vma) {
+		TH_LOG("no VMA at %p:\n%s", p, listing);
+	}
+	ASSERT_STREQ(kind, vma->kind);
+	ASSERT_STREQ(why, vma->why);
+}
+
+/* Every kind, and every reason to be eager. */
+TEST_F(vmas, kinds)
+{
+	const unsigned long size = psize(), huge = read_pmd_pagesize();
+	const char *first = self->lazy ? "natural" : "eager";
+	const char *stock = self->lazy ? "-" : "stock";
+	struct avl_child child;
+	void *large;
+
+	/* 0: unfaulted, 2: natural, 1000: moved when faulted. */
+	for (int i = 0; i < 6; i += 2)
+		ASSERT_NE(MAP_FAILED, avl_map(i, 1));
+	avl_fill(avl_addr(2), size, 1);
+	avl_fill(avl_addr(4), size, 1);
+	ASSERT_EQ(avl_addr(1000), mremap(avl_addr(4), size, size,
+					 MREMAP_MAYMOVE | MREMAP_FIXED, avl_addr(1000)));
+	is_vma(_metadata, getpid(), avl_addr(0), "unfaulted", "-");
+	is_vma(_metadata, getpid(), avl_addr(2), first, stock);
+	is_vma(_metadata, getpid(), avl_addr(1000), self->lazy ? "displaced" : "eager",
+	       self->lazy ? "-" : "moved");
+	ASSERT_EQ((unsigned long)avl_addr(4) / size, vma_at(getpid(), avl_addr(1000))->pgoff);
+	ASSERT_STREQ("rw--", vma_at(getpid(), avl_addr(1000))->flags);
+
+	/* 2000: faulted when disabled, 2010: moved then, 2020 and 2021: split then. */
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	ASSERT_NE(MAP_FAILED, avl_map(2000, 1));
+	ASSERT_NE(MAP_FAILED, avl_map(2008, 1));
+	ASSERT_NE(MAP_FAILED, avl_map(2020, 2));
+	avl_fill(avl_addr(2000), size, 1);
+	avl_fill(avl_addr(2008), size, 1);
+	avl_fill(avl_addr(2020), 2 * size, 1);
+	ASSERT_EQ(0, avl_set_parameter("enabled", self->lazy ? "1" : "0"));
+	ASSERT_EQ(avl_addr(2010), mremap(avl_addr(2008), size, size,
+					 MREMAP_MAYMOVE | MREMAP_FIXED, avl_addr(2010)));
+	ASSERT_EQ(0, mprotect(avl_addr(2021), size, PROT_READ));
+	is_vma(_metadata, getpid(), avl_addr(2000), "eager", "stock");
+	is_vma(_metadata, getpid(), avl_addr(2010), "eager", "moved");
+	is_vma(_metadata, getpid(), avl_addr(2020), "eager", "neighbour");
+	is_vma(_metadata, getpid(), avl_addr(2021), "eager", "neighbour");
+	ASSERT_STREQ("r---", vma_at(getpid(), avl_addr(2021))->flags);
+
+	/* In a child: what was eager is, what was lazy is. */
+	ASSERT_EQ(0, avl_child_start(&child, nothing, NULL, NULL));
+	is_vma(_metadata, child.pid, avl_addr(0), "unfaulted", "-");
+	is_vma(_metadata, child.pid, avl_addr(2), first, self->lazy ? "-" : "forked");
+	is_vma(_metadata, child.pid, avl_addr(2000), "eager", "forked");
+	ASSERT_EQ(0, avl_child_end(&child));
+
+	ASSERT_EQ(0, avl_write("/proc/sys/vm/nr_hugepages", "2"));
+	large = mmap(NULL, huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB,
+		     -1, 0);
+	ASSERT_NE(MAP_FAILED, large);
+	*(char *)large = 1;
+	is_vma(_metadata, getpid(), large, "eager", "hugetlb");
+	ASSERT_EQ(0, munmap(large, huge));
+	ASSERT_EQ(0, avl_write("/proc/sys/vm/nr_hugepages", "0"));
+}
+
+/* The VMAs are those of /proc/PID/maps, and the sums are right. */
+TEST_F(vmas, all_vmas)
+{
+	long number, natural, displaced, eager, unfaulted, sums[4] = {}, context, lines = 0;
+	static const char * const kinds[] = { "natural", "displaced", "eager", "unfaulted" };
+	char question[16], *maps, *next, *line = listing;
+	const struct context *c;
+	int pid, n = 0;
+
+	/* Not the buffer of stdio, which would be one VMA more. */
+	maps = avl_map(0, 64);
+	ASSERT_NE(MAP_FAILED, maps);
+	memset(maps, 1, 64 * psize());
+	c = context_of(getpid());
+	context = c ? c->id : 0;
+	snprintf(question, sizeof(question), "%d", getpid());
+	ASSERT_LT(0, avl_read("/proc/self/maps", maps, 64 * psize()));
+	ASSERT_EQ(0, ask_vmas(question, listing, sizeof(listing)));
+
+	ASSERT_TRUE(sscanf(line, "process %d context %ld comm debugfs\n%n", &pid, &natural,
+			   &n) == 2 && n);
+	ASSERT_EQ(getpid(), pid);
+	ASSERT_EQ(context, natural);
+	for (line += n; !strncmp(line, "vma ", 4); line = strchr(line, '\n') + 1, lines++) {
+		unsigned long start, end;
+		struct vma vma;
+		char flags[5];
+
+		ASSERT_TRUE(parse_vma(line, &vma));
+		ASSERT_TRUE(sscanf(maps, "%lx-%lx %4s", &start, &end, flags) == 3);
+		ASSERT_EQ(start, vma.start);
+		ASSERT_EQ(end, vma.end);
+		flags[3] = flags[3] == 's' ? 's' : '-';
+		ASSERT_STREQ(flags, vma.flags);
+		for (int i = 0; i < 4; i++)
+			sums[i] += !strcmp(vma.kind, kinds[i]);
+		ASSERT_EQ(!strcmp(vma.kind, "eager"), !!strcmp(vma.why, "-"));
+		next = strchr(maps, '\n');
+		ASSERT_NE(NULL, next);
+		maps = next + 1;
+	}
+	/* Only what belongs to no process is left. */
+	ASSERT_TRUE(!*maps || strstr(maps, "[vsyscall]")) {
+		TH_LOG("%s", maps);
+	}
+	n = 0;
+	ASSERT_TRUE(sscanf(line, "vmas %ld natural %ld displaced %ld eager %ld unfaulted %ld\n%n",
+			   &number, &natural, &displaced, &eager, &unfaulted, &n) == 5 && n);
+	ASSERT_EQ('\0', line[n]);
+	ASSERT_EQ(lines, number);
+	ASSERT_EQ(sums[0], natural);
+	ASSERT_EQ(sums[1], displaced);
+	ASSERT_EQ(sums[2], eager);
+	ASSERT_EQ(sums[3], unfaulted);
+	if (self->lazy) {
+		c = context_of(getpid());
+		ASSERT_NE(NULL, c);
+		ASSERT_EQ(natural, c->natural);
+		ASSERT_EQ(eager, c->eager);
+		ASSERT_EQ(unfaulted, c->unfaulted);
+	}
+}
+
+TEST_F(vmas, no_vmas)
+{
+	static const char * const bad[] = {
+		"", "\n", "x", "1 1", "pfn 1", "99999999999", "1:", "0x1",
+	};
+	const int dead[] = { 2 /* kthreadd */, 4194305 /* more than there can be */, -1, 0 };
+	char question[16], reason[128];
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		ASSERT_EQ(EINVAL, ask_vmas(bad[i], listing, sizeof(listing)));
+		ASSERT_STREQ("error: write \"PID\"\n", listing);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(dead); i++) {
+		snprintf(question, sizeof(question), "%d", dead[i]);
+		snprintf(reason, sizeof(reason),
+			 "error: no process %d with an address space\n", dead[i]);
+		ASSERT_EQ(ESRCH, ask_vmas(question, listing, sizeof(listing)));
+		ASSERT_STREQ(reason, listing);
 	}
 }
 

@@ -31,6 +31,8 @@
 #define QUESTIONS	3000	/* of each */
 #define OLD_PIDS	64
 #define RMAP_WALK	AVL_DEBUGFS "rmap_walk"
+#define VMAS		AVL_DEBUGFS "vmas"
+#define CONTEXTS	AVL_DEBUGFS "contexts"
 #define ANSWER		65536
 
 #define BAD_QUESTION	"error: write \"PID ADDRESS\" or \"pfn N\"\n"
@@ -52,6 +54,8 @@ struct shared {
 	int nr_places;
 	pid_t pids[OLD_PIDS];	/* of processes that live, end, or have ended */
 	atomic_int results[256];	/* how often each errno came */
+	atomic_int nr_vmas;	/* address spaces described */
+	atomic_int nr_dead;	/* lists with dead contexts */
 	bool stop;
 };
 
@@ -514,13 +518,145 @@ static bool ask(struct shared *s, unsigned long *random)
 	return true;
 }
 
+/* Is there "name" and a word of printable characters up to the end of the line? Skips it. */
+static bool last_field(const char **text, const char *name)
+{
+	const char *end = strchr(*text, '\n');
+
+	if (!end || strncmp(*text, name, strlen(name)))
+		return false;
+	for (const char *p = *text; p < end; p++)
+		if (!isprint(*p))
+			return false;
+	*text = end + 1;
+	return true;
+}
+
+static const char * const kinds[] = { "natural", "displaced", "eager", "unfaulted" };
+
+/* What the file "vmas" says of a process. */
+static bool is_vmas(const char *text)
+{
+	unsigned long last = 0, start, end, number, sums[4] = {}, said[4];
+	int pid, n;
+
+	if (sscanf(text, "process %d context %lu %n", &pid, &start, &n) != 2)
+		return false;
+	text += n;
+	if (!last_field(&text, "comm "))
+		return false;
+	for (number = 0; sscanf(text, "vma %lx-%lx flags %n", &start, &end, &n) == 2; number++) {
+		text += n;
+		if (start < last || end <= start || end > USER_MAX + 1)
+			return false;
+		last = end;
+		if (strspn(text, "rwxs-") != 4 || text[4] != ' ')
+			return false;
+		text += 5;
+		if (strncmp(text, "pgoff ", 6))
+			return false;
+		strtoul(text + 6, (char **)&text, 16);
+		if (strncmp(text, " kind ", 6))
+			return false;
+		text += 6;
+		for (n = 0; n < 4; n++)
+			if (!strncmp(text, kinds[n], strlen(kinds[n])))
+				break;
+		if (n == 4)
+			return false;
+		sums[n]++;
+		text += strlen(kinds[n]) + 1;
+		if (n == 2 ? !WORD(&text, "why hugetlb", "why pfnmap", "why mixedmap", "why io",
+				   "why moved", "why forked", "why neighbour", "why stock") :
+			     !WORD(&text, "why -"))
+			return false;
+	}
+	if (sscanf(text, "vmas %lu natural %lu displaced %lu eager %lu unfaulted %lu\n%n", &start,
+		   &said[0], &said[1], &said[2], &said[3], &n) != 5 || text[n])
+		return false;
+	return start == number && !memcmp(sums, said, sizeof(sums));
+}
+
+/* What the file "contexts" says. */
+static bool is_contexts(const char *text)
+{
+	unsigned long last = 0, id, parent, holder;
+	int n;
+
+	while (sscanf(text,
+		      "context %lu parent %lu anchor %*12[0-9a-f] holder %lu used %*u spare %*u natural %*u displaced %*u eager %*u unfaulted %*u state %n",
+		      &id, &parent, &holder, &n) == 3) {
+		text += n;
+		if (id <= last || parent >= id || !holder || holder > id)
+			return false;
+		last = id;
+		if (!WORD(&text, "live", "dead") || strncmp(text, "pid ", 4))
+			return false;
+		text = strchr(text + 4, ' ');
+		if (!text++ || !last_field(&text, "comm "))
+			return false;
+	}
+	return !*text;
+}
+
+/* Reads a whole file. */
+static bool read_all(int fd, char *text, size_t size)
+{
+	ssize_t got;
+
+	while ((got = read(fd, text, size - 1)) > 0) {
+		text += got;
+		size -= got;
+	}
+	*text = '\0';
+	return !got && size > 1;
+}
+
+/* The VMAs of some process. */
+static bool ask_vmas(struct shared *s, unsigned long *random)
+{
+	static char text[8 * 4096], answer[4 * ANSWER];
+	size_t len = below(random, 16) ? 0 : make_question(s, random, text, sizeof(text) - 160);
+	int fd = open(VMAS, O_RDWR | O_CLOEXEC), err;
+	bool good;
+
+	if (!len)
+		len = sprintf(text, "%d\n", s->pids[below(random, OLD_PIDS)]);
+	err = write(fd, text, len) < 0 ? errno : 0;
+	good = read_all(fd, answer, sizeof(answer)) && (err ? is_error(answer) : is_vmas(answer)) &&
+		(!err || err == EINVAL || err == ESRCH) &&
+		write(fd, text, len) == -1 && errno == EBUSY;
+	if (!good)
+		ksft_print_msg("vmas \"%.64s\" of %zu bytes: %s, answer:\n%s", text, len,
+			       strerror(err), answer);
+	if (!err)
+		s->nr_vmas++;
+	close(fd);
+	return good;
+}
+
+static bool list_contexts(struct shared *s)
+{
+	static char answer[4 * ANSWER];
+	int fd = open(CONTEXTS, O_RDONLY | O_CLOEXEC);
+	bool good = fd >= 0 && read_all(fd, answer, sizeof(answer)) && is_contexts(answer);
+
+	if (!good)
+		ksft_print_msg("contexts: %s\n%s", strerror(errno), answer);
+	if (strstr(answer, " state dead "))
+		s->nr_dead++;
+	close(fd);
+	return good;
+}
+
 /* Random questions. Returns an exit status. */
 static int fuzz(struct shared *s, int number)
 {
 	unsigned long random = s->seed + number * 0x9e3779b97f4a7c15UL;
 
 	for (int i = 0; i < QUESTIONS; i++) {
-		if (!ask(s, &random)) {
+		if (!ask(s, &random) || (i % 4 == 0 && !ask_vmas(s, &random)) ||
+		    (i % 16 == 0 && !list_contexts(s))) {
 			ksft_print_msg("fuzzer %d, question %d: errno %d\n", number, i, errno);
 			return 1;
 		}
@@ -547,8 +683,11 @@ static void live(unsigned long random)
 	/* A child of the same number in another name space, where there are any. */
 	if (!below(&random, 8))
 		unshare(CLONE_NEWPID);
-	if (!below(&random, 4) && !fork())
+	/* A dead context stays as long as it has two children. */
+	if (!below(&random, 4) && (!fork() || !fork())) {
+		usleep(below(&random, 20000));
 		_exit(0);
+	}
 	if (!below(&random, 3))
 		execl("/bin/true", "true", NULL);
 	_exit(below(&random, 2));
@@ -599,6 +738,7 @@ TEST_F_TIMEOUT(fuzz, questions, 900)
 	int status;
 
 	ASSERT_EQ(0, avl_memcg_enter());
+	ASSERT_EQ(0, prctl(PR_SET_CHILD_SUBREAPER, 1));
 	for (int i = 0; i < 2; i++) {
 		other[i] = fork();
 		ASSERT_LE(0, other[i]);
@@ -624,6 +764,10 @@ TEST_F_TIMEOUT(fuzz, questions, 900)
 	for (int i = 0; i < 256; i++)
 		if (self->s->results[i])
 			TH_LOG("%d times %s", atomic_load(&self->s->results[i]), strerror(i));
+	TH_LOG("%d times the VMAs of a process, %d times dead contexts",
+	       atomic_load(&self->s->nr_vmas), atomic_load(&self->s->nr_dead));
+	EXPECT_LT(0, atomic_load(&self->s->nr_vmas));
+	EXPECT_EQ(self->lazy, atomic_load(&self->s->nr_dead) > 0);
 	/* All that random questions can be answered with. */
 	for (size_t i = 0; i < ARRAY_SIZE(results); i++)
 		EXPECT_LT(0, atomic_load(&self->s->results[results[i]]));
@@ -787,7 +931,7 @@ TEST_F(fuzz, unchanged)
 /* System calls that the files do not have, and writes to those that are not to be written. */
 TEST_F(fuzz, calls)
 {
-	static const char * const files[] = { "stats", "verify", "rmap_walk" };
+	static const char * const files[] = { "stats", "verify", "contexts", "rmap_walk", "vmas" };
 	char path[128], buf[16];
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -808,14 +952,15 @@ TEST_F(fuzz, calls)
 		poll_fd.fd = fd;
 		ASSERT_LE(0, poll(&poll_fd, 1, 0));
 		ASSERT_EQ(0, poll_fd.revents & POLLNVAL);
-		if (i < 2) {
+		if (i < 3) {
 			ASSERT_EQ(-1, write(fd, "1", 1));
 			ASSERT_EQ(EINVAL, errno);
-			ASSERT_LT(0, pread(fd, buf, sizeof(buf), 3));
+			/* There may be no context. */
+			ASSERT_LE(self->lazy || i < 2, pread(fd, buf, sizeof(buf), 3));
 			ASSERT_EQ(0, pread(fd, buf, sizeof(buf), 1UL << 40));
 		}
-		/* No memory to write to. */
-		ASSERT_EQ(i < 2 ? -1 : 0, read(fd, (void *)(1UL << 46), 10));
+		/* No memory to write to, if there is something to write. */
+		ASSERT_EQ(i < 2 + self->lazy ? -1 : 0, read(fd, (void *)(1UL << 46), 10));
 		ASSERT_EQ(0, close(fd));
 	}
 	/* Not for writing, or not for reading: then not. */

@@ -457,6 +457,7 @@ impl World {
 
         // From above: the walks. Those from anchors of the same holder are the same.
         let mut held_above = 0;
+        let mut holdings = vec![(0, 0); expected.len()];
         for (a, anchor) in self.anchors.iter().enumerate().skip(self.first.1) {
             let e = &expected[anchor.made_for - base];
             assert_eq!(anchor.freed, e.size == 0, "anchor {a} is freed");
@@ -481,6 +482,10 @@ impl World {
                 "a walk from anchor {a} misses a process"
             );
             held_above += visited.len();
+            match anchor.is_root || anchor.user.is_some() {
+                true => holdings[top - base].0 += 1,
+                false => holdings[top - base].1 += 1,
+            }
         }
         for page in &self.pages {
             if page.mappers.len() == 0 {
@@ -518,6 +523,20 @@ impl World {
                 "{held} anchors above context {id}"
             );
             held_below += held;
+
+            let summary = family::summary(&self.heap, process.ctx);
+            let e = &expected[id - base];
+            assert!(!summary.dead);
+            assert_eq!(
+                summary.parent.map(|up| up.id as usize),
+                e.up,
+                "parent of context {id}"
+            );
+            assert_eq!(
+                (summary.used, summary.spare),
+                holdings[id - base],
+                "anchors that context {id} holds, in use and spare"
+            );
             let anchor = self.anchors[process.anchor].anchor;
             assert!(family::holds(&self.heap, process.ctx, |a| a == anchor));
         }
