@@ -12,11 +12,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED CPUS JOBS SAVE
 
 .NOTPARALLEL:
-.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants soak paths
-.PHONY: clean help
+.PHONY: all setup kernel modules initramfs demo check check-all kselftest proof mutants soak bench
+.PHONY: paths clean help
 all: help
 
 setup:
@@ -37,7 +37,9 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check kselftest soak: initramfs
+# What draws the charts is large.
+bench: export PLOT = 1
+demo check kselftest soak bench: initramfs
 	@scripts/$@
 
 check-all: setup
@@ -61,6 +63,7 @@ Commands:
   make check       run all tests; ends with "N passed, N failed, N skipped"
   make proof       run the proofs that need no kernel; ends likewise
   make soak        stress for 30 minutes (MINUTES=), or so; ends likewise
+  make bench       measure against stock: a table, charts; "N rows measured, N bounds met, N not met"
   make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
@@ -84,7 +87,9 @@ Variables:
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
   MINUTES=, SEED=  how long make soak takes, and what it repeats
-  TESTS=           programs for make check or kselftest, instead of all: TESTS="fault fork"
+  TESTS=           programs for make check, kselftest or bench, instead of all: TESTS="fault fork"
+  CPUS=, JOBS=     for make bench: CPUS of the throughput row (4), boots at once (one per processor)
+  SAVE=1           make bench puts its table and charts into Documentation/
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there
   ACCEL=           kvm or tcg, instead of what a probe finds
