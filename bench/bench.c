@@ -2,7 +2,6 @@
 /* What the benchmarks share. All print lines "name value unit". */
 
 #include <fcntl.h>
-#include <linux/kernel-page-flags.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -10,6 +9,9 @@
 #include "bench.h"
 
 #define ROUNDS	15
+
+/* Flag of /proc/kpageflags, as vm_util.h has others. */
+#define KPF_IDLE	BIT_ULL(25)
 
 /* All that bench_map() maps is in here. */
 #define AREA	0x40000000UL
@@ -152,11 +154,11 @@ void bench_check_pfns(const unsigned long *pfns, long nr)
 
 	MUST(!avl_drain());
 	for (long i = 0; i < nr; i++) {
-		uint64_t flags;
+		unsigned long flags;
 
 		set_idle(pfns[i], true);
 		MUST(!pageflags_get(pfns[i], fd, &flags));
-		if (!(flags & BIT_ULL(KPF_IDLE)))
+		if (!(flags & KPF_IDLE))
 			ksft_exit_fail_msg("page %ld is not idle: there was no walk\n", i);
 	}
 	close(fd);

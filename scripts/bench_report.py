@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """bench_report.py DIR KERNEL CONFIG COMMIT GROUP...: what the boots of the benchmark measured.
 
-Writes DIR/bench.json, DIR/bench.md, DIR/bench.rst and DIR/GROUP.svg, prints the table, what is
-wrong, and as the last line "N rows measured, N bounds met, N not met". Fails when a boot or a row is
+Writes DIR/bench.json, bench.md, bench.rst, bench.quote and GROUP.svg, prints the table, what is wrong,
+and as the last line "N rows measured, N bounds met, N not met". Fails when a boot or a row is
 missing, a guest complained, or a bound is not met.
 """
 
@@ -153,6 +153,16 @@ def rst(table, about, counts):
     return "\n".join([*lines, "", counts, ""])
 
 
+def quote(rows, commit, counts):
+    """The line for README.md."""
+    short = {"fork_1000": "fork, exit and wait with 1000 VMAs", "touch": "first touch of a VMA",
+             "munmap_one_call": "munmap of 1000 VMAs", "walk_leaf": "an rmap walk",
+             "slab_zygote": "slabs of the demo", "throughput": "throughput"}
+    parts = [f"{short[row['name']]} {row['ratios']['lazy']:.2f}" for row in rows
+             if row["name"] in short]
+    return f"As a ratio to stock (commit {commit}): {', '.join(parts)}; {counts}.\n"
+
+
 def text(table):
     widths = [max(map(len, column)) for column in zip(*table)]
     return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
@@ -180,9 +190,12 @@ def chart(path, rows, about):
     axes.invert_yaxis()
     if max(max(row["ratios"].values()) for row in rows) > 4:
         axes.set_xscale("log")
-    axes.set_xlabel("ratio to stock\n" + about, fontsize=7)
+    axes.margins(x=0.1)
+    better = "more" if rows[0]["group"] == "throughput" else "less"
+    axes.set_xlabel(f"ratio to stock, {better} is better\n{about}", fontsize=7)
     labels = dict(zip(*reversed(axes.get_legend_handles_labels())))
-    axes.legend(labels.values(), labels.keys(), fontsize=7)
+    axes.legend(labels.values(), labels.keys(), fontsize=7, ncol=len(labels), frameon=False,
+                loc="lower center", bbox_to_anchor=(0.5, 1))
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     pyplot.close(figure)
 
@@ -207,6 +220,8 @@ def main():
     for name, form in ("md", markdown), ("rst", rst):
         with open(f"{directory}/bench.{name}", "w") as file:
             file.write(form(table, about, counts + "."))
+    with open(f"{directory}/bench.quote", "w") as file:
+        file.write(quote(rows, commit, counts))
     try:
         for group in groups:
             chosen = [row for row in rows if row["group"] == group]
