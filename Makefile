@@ -37,8 +37,8 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-# What draws the charts is large.
-bench: export PLOT = 1
+# It needs large packages.
+bench: export BENCH = 1
 demo check kselftest soak bench: initramfs
 	@scripts/$@
 
