@@ -12,11 +12,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER SAVE
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER CPUS JOBS SAVE
 
 .NOTPARALLEL:
 .PHONY: all setup kernel modules initramfs demo check check-all check-tool kselftest proof mutants
-.PHONY: soak tool paths clean help
+.PHONY: soak bench tool paths clean help
 all: help
 
 setup:
@@ -37,7 +37,9 @@ modules:
 initramfs: modules
 	@scripts/initramfs
 
-demo check check-tool kselftest soak: initramfs
+# It needs large packages.
+bench: export BENCH = 1
+demo check check-tool kselftest soak bench: initramfs
 	@scripts/$@
 
 check-all: setup
@@ -65,6 +67,7 @@ Commands:
   make check       run all tests; ends with "N passed, N failed, N skipped"
   make proof       run the proofs that need no kernel; ends likewise
   make soak        stress for 30 minutes (MINUTES=), or so; ends likewise
+  make bench       measure against stock: a table, charts; "N rows measured, N bounds met, N not met"
   make tool        test the command anon-vma-lazy on recorded files; ends likewise
   make check-tool  test it in the guest; ends likewise
   make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
@@ -91,7 +94,10 @@ Variables:
   KCONFIG_EXTRA=   one more configuration fragment
   MINUTES=, SEED=  how long make soak takes, and what it repeats
   BROWSER=         program in which make tool opens a page, too: chromium
-  TESTS=           programs for make check or kselftest, instead of all: TESTS="fault fork"
+  TESTS=           programs for make check, kselftest or bench, instead of all: TESTS="fault fork"
+  CPUS=, JOBS=     for make bench: CPUS of the throughput row (4), boots at once (one per processor)
+  SAVE=1           make bench puts its table and charts into Documentation/, make check-tool what it
+                   records into tool/test/recorded/
   LLVM=, RUSTC=, BINDGEN=, LIBCLANG_PATH=, RUST_LIB_SRC=   instead of what is found
   SETUP=no         install nothing, use what is there
   ACCEL=           kvm or tcg, instead of what a probe finds

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # /init of the guest. The kernel hands its unknown parameters over as environment: MODE is check,
-# soak, tool, kselftest, lazy or stock (the two boots of the demo), TESTS a list of programs separated
-# by commas; soak reads MINUTES and SEED. Results go to the virtio port, the console is the kernel's
-# alone.
+# soak, tool, kselftest, bench, lazy or stock (the two boots of the demo), TESTS a list of programs
+# separated by commas; soak reads MINUTES and SEED. Results go to the virtio port, the console is the
+# kernel's alone.
 
 export PATH=/bin
 D=/sys/kernel/debug/anon_vma_lazy
@@ -59,14 +59,19 @@ subtest()
 	wait $!
 	status=$?
 	# What a failed test left behind would keep the reader waiting.
-	cat /proc/[0-9]*/stat 2>/dev/null | awk -v session=$! '$6 == session { print $1 }' |
-		xargs -r kill -KILL
+	end_session $!
 	wait $reader
 	case $status in
 	0 | 1 | 4) ;;
 	*)	echo "# $label: exit status $status" ;;
 	esac
 	result "$status" "$label"
+}
+
+end_session()	# PID of its leader
+{
+	cat /proc/[0-9]*/stat 2>/dev/null | awk -v session="$1" '$6 == session { print $1 }' |
+		xargs -r kill -KILL
 }
 
 # program NAME ENABLED: one of ours. There is no timeout(1), as the harness has a time limit for
@@ -179,33 +184,40 @@ slab()
 		}' /proc/slabinfo
 }
 
-demo()
+# zygote COMMAND...: the command runs while the workload of the demo is there, which is process $!
+zygote()
 {
-	[ "$MODE" = stock ] || insmod /anon_vma_lazy.ko || echo "error insmod failed"
-
-	# The workload says "ready" when everything is faulted, and goes when its input ends.
+	# It says "ready" when everything is faulted, and goes when its input ends.
 	mkfifo /tmp/in /tmp/out
 	/selftests/zygote </tmp/in >/tmp/out 2>&1 &
 	exec 3>/tmp/in 4</tmp/out
 	read -r answer <&4
 	[ "$answer" = ready ] || echo "error zygote says: $answer"
-	slab
-
-	if [ "$MODE" = lazy ]; then
-		sed 's/^/stats /' $D/stats
-		# Some page of the zygote: one of its many mappings.
-		address=$(awk '$2 == "rw-p" && $5 == 0 && NF == 5 { sub(/-.*/, "", $1); print $1 }' \
-			/proc/$!/maps | sed -n 500p)
-		exec 5<>$D/rmap_walk
-		echo "$! 0x$address" >&5
-		sed 's/^/rmap_walk /' <&5
-		exec 5>&-
-		sed 's/^/verify /' $D/verify
-	fi
-
+	"$@"
 	exec 3>&- 4<&-
-	wait $! || echo "error zygote: exit status $?"
+	wait $! || { echo "error zygote: exit status $?"; return 1; }
+}
+
+demo()
+{
+	[ "$MODE" = stock ] || insmod /anon_vma_lazy.ko || echo "error insmod failed"
+	zygote look
 	[ "$MODE" = stock ] || leave
+}
+
+look()
+{
+	slab
+	[ "$MODE" = lazy ] || return
+	sed 's/^/stats /' $D/stats
+	# Some page of the zygote: one of its many mappings.
+	address=$(awk '$2 == "rw-p" && $5 == 0 && NF == 5 { sub(/-.*/, "", $1); print $1 }' \
+		/proc/$!/maps | sed -n 500p)
+	exec 5<>$D/rmap_walk
+	echo "$! 0x$address" >&5
+	sed 's/^/rmap_walk /' <&5
+	exec 5>&-
+	sed 's/^/verify /' $D/verify
 }
 
 if [ "$MODE" != left ]; then
@@ -218,9 +230,10 @@ check)	check ;;
 soak)	soak ;;
 tool)	tool ;;
 left)	left ;;
-kselftest)
-	. /kselftest.sh
-	kselftest ;;
+kselftest | bench)
+	# shellcheck disable=SC1090
+	. "/$MODE.sh"
+	$MODE ;;
 *)	demo ;;
 esac
 poweroff -f

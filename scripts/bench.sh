@@ -1,0 +1,101 @@
+# shellcheck shell=dash disable=SC2034,SC2154
+# SPDX-License-Identifier: GPL-2.0
+#
+# The benchmark, in the guest: sourced by init.sh. RUN is stock (the kernel without the series),
+# absent, off (the module with enabled=0) or lazy; TESTS the groups to measure, separated by commas.
+
+# used NAME: slab bytes of anon_vmas, chains and contexts, without what only waits to be used
+used()
+{
+	for cache in /sys/kernel/slab/anon_vma*; do
+		echo 1 >"$cache/shrink"
+	done
+	slab | awk -v name="$1" '$2 != "vm_area_struct" { sum += $4 }
+		END { print "  " name, sum, "bytes" }'
+}
+
+# Thirty shells, each with a program that it waits for, below another one. They are Debian's, as
+# each library has VMAs.
+processes()
+{
+	# shellcheck disable=SC2016
+	setsid chroot /debian dash -c '
+		for i in $(seq 30); do dash -c "sleep 1000; :" & done; wait' &
+	while [ "$(pidof sleep | wc -w)" != 30 ]; do
+		sleep 1
+	done
+	sleep 5
+	used slab_processes
+	end_session $!
+	wait
+}
+
+# debian NAME COMMAND...: measure a program of Debian
+debian()
+{
+	name=$1
+	shift
+	subtest "$name" /bench/run "$name" chroot /debian "$@"
+}
+
+# What nobody here wrote
+real()
+{
+	cp /bench/interpreter.py /debian/tmp/
+	awk 'BEGIN { for (i = 0; i < 50; i++) printf "int f%d(int *a, int n) { int s = %d;" \
+		"for (int i = 0; i < n; i++) s += a[i] * %d; return s; }\n", i, i, i + 3 }' >/debian/tmp/f.c
+	debian real_hackbench hackbench --pipe --process -g 4 -l 50
+	debian real_compile gcc -O2 -o /tmp/f.o -c /tmp/f.c
+	debian real_pool python3 /tmp/interpreter.py pool
+	subtest real_fork chroot /debian python3 /tmp/interpreter.py fork
+	mkfifo /tmp/hold
+	chroot /debian python3 /tmp/interpreter.py hold </tmp/hold >/tmp/held &
+	exec 3>/tmp/hold
+	until grep -q ready /tmp/held || ! kill -0 $!; do
+		sleep 1
+	done
+	used real_slab
+	exec 3>&-
+	wait $!
+	result $? real_slab
+}
+
+group()
+{
+	case $1 in
+	real)
+		real ;;
+	slab)
+		processes
+		zygote used slab_zygote
+		result $? slab ;;
+	*)
+		subtest "$1" "/bench/$1" ;;
+	esac
+}
+
+bench()
+{
+	PATH=/bin:/usr/bin
+	mount -t proc proc /debian/proc
+	mount --rbind /dev /debian/dev
+	# In a memory cgroup, as all processes of a system with services are: what the kernel allocates
+	# for them is accounted.
+	echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+	mkdir /sys/fs/cgroup/bench
+	echo $$ >/sys/fs/cgroup/bench/cgroup.procs
+	# Nothing may run beside it.
+	echo never >/sys/kernel/mm/transparent_hugepage/enabled
+	case $RUN in
+	off | lazy)
+		insmod /anon_vma_lazy.ko
+		result $? insmod
+		[ "$RUN" = lazy ] || echo 0 >"$P/enabled" ;;
+	esac
+	for group in $(echo "$TESTS" | tr , ' '); do
+		group "$group"
+	done
+	case $RUN in
+	off | lazy) leave ;;
+	esac
+}
