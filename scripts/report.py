@@ -24,7 +24,8 @@ BUG = re.compile(
 )
 # Lines of a healthy boot that the pattern above would take for a bug.
 HARMLESS = re.compile(r"Lock dependency validator|lockdep_subclasses|Command line:|"
-                      r"KernelAddressSanitizer initialized|RCU lockdep checking")
+                      r"KernelAddressSanitizer initialized|RCU lockdep checking|"
+                      r"Memory failure: Out of memory while machine check handling")
 # KCSAN is strict, and finds races all over the kernel. Ours are those in the module, in what Rust
 # calls, or in a function that the series changes, be it by way of a list or tree helper.
 RACE = "BUG: KCSAN: "

@@ -419,7 +419,7 @@ static int event_collapse(void)
 /* What is swapped out, all or most of it, comes back. */
 static int before_swap_in(void)
 {
-	if (madvise(area, SIZE, MADV_PAGEOUT))
+	if (avl_drain() || madvise(area, SIZE, MADV_PAGEOUT))
 		return -1;
 	return avl_swapped(area, SIZE) > 0 ? 0 : -1;
 }
