@@ -24,6 +24,7 @@ use crate::{
     helpers, //
 };
 use core::ptr::{
+    addr_of,
     addr_of_mut,
     null_mut,
     NonNull, //
@@ -78,6 +79,51 @@ pub(crate) struct Context {
 /// or has taken it out of the family.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ctx(NonNull<Context>);
+
+/// It is lazy: a flag in `lazy_state`.
+pub(crate) const LAZY: usize = bindings::ANON_VMA_LAZY as usize;
+/// It is the anchor of a leaf: likewise.
+pub(crate) const LEAF: usize = bindings::ANON_VMA_LEAF as usize;
+
+/// `lazy_state` of an anchor: flags, and the VMA that a walk found last.
+///
+/// # Safety
+///
+/// `anon_vma` must be valid. If it is not lazy, only the flags mean something.
+pub(crate) unsafe fn state(anon_vma: *const bindings::anon_vma) -> usize {
+    // SAFETY: By the safety requirements; others may write it at any time, as a whole.
+    unsafe { addr_of!((*anon_vma).__bindgen_anon_3.lazy_state).read_volatile() }
+}
+
+/// Sets [`state`].
+///
+/// # Safety
+///
+/// `anon_vma` must be valid and lazy. Its lock must be held, for write if the flags change.
+pub(crate) unsafe fn set_state(anon_vma: *mut bindings::anon_vma, state: usize) {
+    // SAFETY: As in `state`.
+    unsafe { addr_of_mut!((*anon_vma).__bindgen_anon_3.lazy_state).write_volatile(state) };
+}
+
+/// `anon_vma_is_lazy()`, an inline function.
+///
+/// # Safety
+///
+/// As for [`state`].
+pub(crate) unsafe fn is_lazy(anon_vma: *const bindings::anon_vma) -> bool {
+    // SAFETY: By the safety requirements.
+    unsafe { state(anon_vma) & LAZY != 0 }
+}
+
+/// `anon_vma_is_leaf()`, likewise.
+///
+/// # Safety
+///
+/// As for [`state`].
+pub(crate) unsafe fn is_leaf(anon_vma: *const bindings::anon_vma) -> bool {
+    // SAFETY: By the safety requirements.
+    unsafe { state(anon_vma) & LEAF != 0 }
+}
 
 /// A lazy anon_vma.
 ///
@@ -152,9 +198,8 @@ impl Ctx {
     ///
     /// An address space must refer to the context, which is then there without the family lock.
     unsafe fn root(self) -> Anchor {
-        // INVARIANT: An anchor that is in use does not go away.
-        // SAFETY: By the safety requirements; `anchor` is not null and never changes.
-        Anchor(unsafe { NonNull::new_unchecked((*self.as_ptr()).anchor) }).root()
+        // SAFETY: By the safety requirements.
+        unsafe { self.anchor() }.root()
     }
 
     fn alloc() -> Option<Self> {
@@ -163,6 +208,17 @@ impl Ctx {
         CONTEXTS.add(1, Relaxed);
         // INVARIANT: `ptr` was just allocated.
         Some(Self(ptr))
+    }
+
+    /// The anchor that it uses.
+    ///
+    /// # Safety
+    ///
+    /// An address space must refer to the context, which is then there without the family lock.
+    pub(crate) unsafe fn anchor(self) -> Anchor {
+        // INVARIANT: An anchor that is in use does not go away.
+        // SAFETY: By the safety requirements; `anchor` is not null and never changes.
+        Anchor(unsafe { NonNull::new_unchecked((*self.as_ptr()).anchor) })
     }
 
     /// Sets all fields.
@@ -243,9 +299,48 @@ impl Anchor {
         unsafe { self.put() };
     }
 
+    /// Marks it as the anchor of a leaf, or as one that is not: walks take the family lock then.
+    ///
+    /// To be called with the member lock held for write, or before others see the anchor. A walk that
+    /// does without the family lock looks at the mark under the member lock: once it is removed there
+    /// are no such walks any more.
+    fn set_leaf(self, leaf: bool) {
+        let flags = if leaf { LAZY | LEAF } else { LAZY };
+        // SAFETY: By the type invariants it is lazy; see above for the lock.
+        unsafe { set_state(self.as_ptr(), flags) };
+    }
+
+    fn is_marked_leaf(self) -> bool {
+        // SAFETY: By the type invariants.
+        unsafe { is_leaf(self.as_ptr()) }
+    }
+
     fn rwsem(self) -> *mut bindings::rw_semaphore {
         // SAFETY: By the type invariants the pointer is valid; this only computes an address.
         unsafe { addr_of_mut!((*self.as_ptr()).rwsem) }
+    }
+}
+
+/// The lock of a member, held for write.
+pub(crate) struct Member(Anchor);
+
+impl Member {
+    /// Context: may sleep; no member lock held.
+    ///
+    /// # Safety
+    ///
+    /// The anchor must stay until the lock is dropped.
+    pub(crate) unsafe fn lock(anchor: Anchor) -> Self {
+        // SAFETY: By the safety requirements.
+        unsafe { bindings::anon_vma_lazy_lock_write(anchor.as_ptr()) };
+        Self(anchor)
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        // SAFETY: Locked by `lock()`; the anchor is still there.
+        unsafe { bindings::up_write(self.0.rwsem()) };
     }
 }
 
@@ -387,6 +482,7 @@ unsafe fn create(mm: *mut bindings::mm_struct) -> Option<Ctx> {
     unsafe { ctx.init(anchor, mm) };
     // INVARIANT: Nobody else sees the context and the anchors.
     family::found(&Links(()), ctx, root);
+    anchor.set_leaf(true);
     Some(ctx)
 }
 
@@ -464,6 +560,15 @@ pub(crate) unsafe extern "C" fn fork(
     // SAFETY: Nobody else sees the context before it is linked.
     unsafe { ctx.init(borrowed.unwrap_or(own), mm) };
     family::join(&family.links, parent, ctx);
+    // SAFETY: The parent's address space refers to it.
+    let anchor = unsafe { parent.anchor() };
+    if anchor.is_marked_leaf() {
+        // SAFETY: It is in use.
+        let _lock = unsafe { Member::lock(anchor) };
+        anchor.set_leaf(false);
+    }
+    // Nobody else sees the child's.
+    own.set_leaf(borrowed.is_none());
     drop(family);
 
     FORKS.add(1, Relaxed);
@@ -522,11 +627,11 @@ pub(crate) unsafe extern "C" fn sever(lazy: *mut bindings::anon_vma_lazy) {
     // SAFETY: The context is there, and its anchor in use. `mm` is written with the lock held, but
     // looked at without.
     unsafe {
-        let anchor = (*lazy).anchor;
+        let anchor = Ctx::from_ptr(lazy).anchor();
         debug_assert_eq!(helpers::avl_anon_pages((*lazy).mm), 0);
-        helpers::lock_member_write(anchor);
+        let _lock = Member::lock(anchor);
         addr_of_mut!((*lazy).mm).write_volatile(null_mut());
-        bindings::up_write(addr_of_mut!((*anchor).rwsem));
+        anchor.set_leaf(false);
     }
 }
 
@@ -553,6 +658,18 @@ pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
 
     let family = Family::lock(root);
     let freed = family::leave(&family.links, ctx);
+    if let Some(heir) = freed
+        .heir
+        .filter(|heir| family::is_leaf(&family.links, *heir))
+    {
+        let anchor = family.links.anchor(heir);
+        // SAFETY: The family lock keeps both. The lock protects `mm`: a severed context may leave at
+        // any time, so no walk may do without the family lock.
+        unsafe {
+            let _lock = Member::lock(anchor);
+            anchor.set_leaf(!(*heir.as_ptr()).mm.is_null());
+        }
+    }
     drop(family);
 
     DONATED.add(freed.donated as i64, Relaxed);

@@ -90,6 +90,8 @@ pub(crate) struct Freed<C, A> {
     pub(crate) contexts: usize,
     /// Anchors that changed their holder.
     pub(crate) donated: usize,
+    /// The context that lost a child or inherited: it may be a leaf now, see [`is_leaf`].
+    pub(crate) heir: Option<C>,
 }
 
 impl<C: Copy, A: Copy> Freed<C, A> {
@@ -232,6 +234,7 @@ pub(crate) fn leave<F: Forest>(f: &F, ctx: F::Ctx) -> Freed<F::Ctx, F::Anchor> {
         anchor: None,
         contexts: 0,
         donated: 0,
+        heir: None,
     };
 
     f.node(ctx).dead.set(true);
@@ -247,6 +250,7 @@ pub(crate) fn leave<F: Forest>(f: &F, ctx: F::Ctx) -> Freed<F::Ctx, F::Anchor> {
     while let Some(ctx) = pos {
         let node = f.node(ctx);
         if !node.dead.get() {
+            freed.heir = Some(ctx);
             break;
         }
         let first = node.first_child.get();
@@ -265,6 +269,7 @@ pub(crate) fn leave<F: Forest>(f: &F, ctx: F::Ctx) -> Freed<F::Ctx, F::Anchor> {
             Some(only) if f.node(only).next.get().is_none() => {
                 freed.donated += donate(f, ctx, only);
                 unlink(f, ctx, Some(only));
+                freed.heir = Some(only);
                 pos = None;
             }
             Some(_) => break,
@@ -274,6 +279,13 @@ pub(crate) fn leave<F: Forest>(f: &F, ctx: F::Ctx) -> Freed<F::Ctx, F::Anchor> {
         freed.contexts += 1;
     }
     freed
+}
+
+/// Whether the folios of the anchor that a living context uses are mapped nowhere else: it has no
+/// children, and holds the anchor itself.
+pub(crate) fn is_leaf<F: Forest>(f: &F, ctx: F::Ctx) -> bool {
+    let node = f.node(ctx);
+    !node.dead.get() && node.first_child.get().is_none() && f.holder(f.anchor(ctx)) == Some(ctx)
 }
 
 /// Whether a context or an ancestor of it holds an anchor that `is` says is the one.

@@ -239,6 +239,14 @@ void avl_count(unsigned int event, unsigned int nr)
 	this_cpu_add(events[event], nr);
 }
 
+/** avl_count_walk() - Count a walk */
+void avl_count_walk(unsigned int contexts, unsigned int vmas)
+{
+	this_cpu_inc(events[AVL_WALK]);
+	this_cpu_add(events[AVL_WALK_CONTEXT], contexts);
+	this_cpu_add(events[AVL_WALK_VMA], vmas);
+}
+
 static unsigned long sum(unsigned long __percpu *counter)
 {
 	unsigned long total = 0;

@@ -28,6 +28,7 @@ bool anon_vma_lazy_pin(struct anon_vma_lazy *ctx, struct anon_vma *anon_vma);
 /* As Event in helpers.rs. */
 enum avl_event {
 	AVL_DETACH,
+	AVL_WALK_LEAF,
 	AVL_WALK,
 	AVL_WALK_CONTEXT,
 	AVL_WALK_VMA,
@@ -39,6 +40,7 @@ enum avl_event {
 
 /* Defined in helpers.c. */
 void avl_count(unsigned int event, unsigned int nr);
+void avl_count_walk(unsigned int contexts, unsigned int vmas);
 unsigned long avl_sum(unsigned int event);
 unsigned long avl_kernel_sum(unsigned int event);
 void avl_get_module(void);

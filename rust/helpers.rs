@@ -57,7 +57,9 @@ impl Kind {
 pub(crate) enum Event {
     /// A VMA left the tree before its page table entries.
     Detach,
-    /// A walk from a lazy anon_vma.
+    /// A walk of the only process, to the VMA found last: counts as context and VMA as well.
+    WalkLeaf,
+    /// Another walk from a lazy anon_vma.
     Walk,
     /// A context visited by a walk.
     WalkContext,
@@ -72,9 +74,19 @@ pub(crate) enum Event {
 }
 
 /// Counts an event `nr` times, on this CPU.
+#[inline(always)]
 pub(crate) fn count(event: Event, nr: c_uint) {
     // SAFETY: `event` is one of the enumerators; there are no other requirements.
     unsafe { avl_count(event as c_uint, nr) };
+}
+
+/// Counts a walk.
+pub(crate) fn count_walk(contexts: c_uint, vmas: c_uint, contended: bool) {
+    // SAFETY: No requirements.
+    unsafe { avl_count_walk(contexts, vmas) };
+    if contended {
+        count(Event::WalkContended, 1);
+    }
 }
 
 /// How often an event has been counted.
@@ -105,6 +117,7 @@ pub(crate) fn hash<T>(object: *const T) -> u64 {
 
 extern "C" {
     fn avl_count(event: c_uint, nr: c_uint);
+    fn avl_count_walk(contexts: c_uint, vmas: c_uint);
     fn avl_sum(event: c_uint) -> usize;
     fn avl_kernel_sum(event: c_uint) -> usize;
     fn avl_get_module();
@@ -115,7 +128,8 @@ extern "C" {
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_pages(mm: *mut bindings::mm_struct) -> usize;
-    pub(crate) fn avl_cond_resched();
+    #[cfg(not(CONFIG_PREEMPTION))]
+    fn avl_cond_resched();
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
     fn avl_hash(ptr: *const c_void) -> u64;
     pub(crate) fn avl_killed() -> bool;
@@ -155,11 +169,26 @@ pub(crate) const FOLIO_ANON: c_uint = 1;
 /// The folio is a KSM folio.
 pub(crate) const FOLIO_KSM: c_uint = 2;
 
+/// Lets others run, where that needs to be asked for.
+///
+/// # Safety
+///
+/// The caller may sleep.
+#[inline(always)]
+pub(crate) unsafe fn cond_resched() {
+    #[cfg(not(CONFIG_PREEMPTION))]
+    // SAFETY: By the safety requirements.
+    unsafe {
+        avl_cond_resched()
+    };
+}
+
 /// Locks a member for read, inside the family lock. Returns whether it was tried in vain.
 ///
 /// # Safety
 ///
 /// `anchor` must be valid until the lock is dropped.
+#[inline(always)]
 pub(crate) unsafe fn lock_member_read(anchor: *mut bindings::anon_vma, try_lock: bool) -> bool {
     // SAFETY: By the safety requirements.
     unsafe {
@@ -173,20 +202,4 @@ pub(crate) unsafe fn lock_member_read(anchor: *mut bindings::anon_vma, try_lock:
         bindings::down_read(sem);
     }
     false
-}
-
-/// Locks a member for write.
-///
-/// # Safety
-///
-/// As for [`lock_member_read`].
-pub(crate) unsafe fn lock_member_write(anchor: *mut bindings::anon_vma) {
-    // SAFETY: By the safety requirements.
-    unsafe {
-        let sem = core::ptr::addr_of_mut!((*anchor).rwsem);
-        #[cfg(CONFIG_DEBUG_LOCK_ALLOC)]
-        bindings::down_write_nested(sem, bindings::SINGLE_DEPTH_NESTING as c_int);
-        #[cfg(not(CONFIG_DEBUG_LOCK_ALLOC))]
-        bindings::down_write(sem);
-    }
 }

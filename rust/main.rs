@@ -56,6 +56,7 @@ static OPS: Ops = Ops(bindings::anon_vma_lazy_ops {
     leave: Some(context::leave),
     detach: Some(walk::detach),
     reattach: Some(walk::reattach),
+    rmap_walk: Some(walk::rmap_walk),
     walk_next: Some(walk::walk_next),
     walk_end: Some(walk::walk_end),
 });

@@ -14,6 +14,7 @@
 //! holds that lock until it has replaced all of them.
 
 use crate::{
+    context,
     helpers::{
         self as h,
         Event,
@@ -518,8 +519,8 @@ unsafe fn describe(
         let anchor = match (ksm, pinned.is_null()) {
             (true, _) => "ksm",
             (_, true) => "none",
-            // SAFETY: Pinned; `parent` never changes as long as it is.
-            _ if unsafe { (*pinned).parent.is_null() } => "lazy",
+            // SAFETY: Pinned.
+            _ if unsafe { context::is_lazy(pinned) } => "lazy",
             _ => "eager",
         };
         out.line(fmt!(

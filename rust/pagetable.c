@@ -357,7 +357,7 @@ struct anon_vma *avl_folio_pin_anon_vma(struct folio *folio,
 
 	anon_vma = (void *)((unsigned long)folio->mapping - FOLIO_MAPPING_ANON);
 	/* As anon_vma_is_lazy(), whose static key modules cannot see. */
-	if (!vma->anon_vma->parent)
+	if (READ_ONCE(vma->anon_vma->lazy_state) & ANON_VMA_LAZY)
 		return anon_vma_lazy_pin(vma->vm_mm->anon_vma_lazy, anon_vma) ?
 			anon_vma : NULL;
 	list_for_each_entry(avc, &vma->anon_vma_chain, same_vma) {

@@ -53,6 +53,8 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
     );
     let bytes_saved = anon_vmas_saved * anon_vma + chains_saved * chain - contexts * context;
 
+    let leaves = sum(Event::WalkLeaf);
+
     for (name, value) in [
         ("contexts", contexts),
         ("contexts_dead", context::DEAD.load(Relaxed)),
@@ -75,9 +77,9 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         ("forks", context::FORKS.load(Relaxed)),
         ("anchors_donated", context::DONATED.load(Relaxed)),
         ("anchors_borrowed", context::BORROWED.load(Relaxed)),
-        ("walks", sum(Event::Walk)),
-        ("walk_contexts", sum(Event::WalkContext)),
-        ("walk_vmas", sum(Event::WalkVma)),
+        ("walks", sum(Event::Walk) + leaves),
+        ("walk_contexts", sum(Event::WalkContext) + leaves),
+        ("walk_vmas", sum(Event::WalkVma) + leaves),
         ("walk_contended", sum(Event::WalkContended)),
         ("verify_mappings", sum(Event::VerifyMapping)),
         ("verify_missed", sum(Event::VerifyMissed)),

@@ -21,8 +21,14 @@
 
 use crate::{
     context::{
+        is_leaf,
+        set_state,
+        state,
         Ctx,
-        Links, //
+        Links,
+        Member,
+        LAZY,
+        LEAF, //
     },
     family,
     helpers::{
@@ -60,6 +66,12 @@ static anon_vma_lazy_enabled: Atomic<bool> = Atomic::<bool>::new(true);
 #[no_mangle]
 pub(crate) static anon_vma_lazy_hide_address: Atomic<usize> = Atomic::<usize>::new(0);
 
+/// The parameter `hide_address`. In a walk each call of a function counts, such as an atomic load.
+fn hidden() -> usize {
+    // SAFETY: It is static; users of the parameter do not expect more than a load that is not torn.
+    unsafe { anon_vma_lazy_hide_address.as_ptr().read_volatile() }
+}
+
 type Vma = *mut bindings::vm_area_struct;
 
 /// VMAs whose page tables move without the anon_vma lock, whose callbacks need their file, or whose
@@ -87,17 +99,25 @@ unsafe fn end(vma: Vma) -> usize {
     unsafe { addr_of!((*vma).__bindgen_anon_1.__bindgen_anon_1.vm_end).read_volatile() }
 }
 
-/// Whether the anonymous pages of a VMA have the offsets of their addresses.
+/// The offset of the first anonymous page of a VMA: `vma_start_anon_pgoff()`, an inline function.
 ///
 /// # Safety
 ///
 /// `vma` must be valid, with its range stable.
-pub(crate) unsafe fn is_natural(vma: Vma) -> bool {
-    // SAFETY: By the safety requirements. `vma_start_anon_pgoff()` is an inline function.
+unsafe fn anon_pgoff(vma: Vma) -> usize {
+    // SAFETY: By the safety requirements.
     let (lo, hi) = unsafe { ((*vma).__vm_anon_pgoff_lo, (*vma).__vm_anon_pgoff_hi) };
-    let pgoff = (u64::from(hi) << 32) | u64::from(lo);
-    // SAFETY: As above.
-    pgoff == (unsafe { start(vma) } >> PAGE_SHIFT) as u64
+    ((u64::from(hi) << 32) | u64::from(lo)) as usize
+}
+
+/// Whether the anonymous pages of a VMA have the offsets of their addresses.
+///
+/// # Safety
+///
+/// As for [`anon_pgoff`].
+pub(crate) unsafe fn is_natural(vma: Vma) -> bool {
+    // SAFETY: By the safety requirements.
+    unsafe { anon_pgoff(vma) == start(vma) >> PAGE_SHIFT }
 }
 
 /// Whether an unfaulted VMA should become lazy.
@@ -140,15 +160,55 @@ unsafe fn vma_tree(mm: *mut bindings::mm_struct) -> *mut bindings::maple_tree {
     unsafe { addr_of_mut!((*mm).__bindgen_anon_1.mm_mt) }
 }
 
+/// What is between two page offsets, or two addresses, both inclusive.
+#[derive(Clone, Copy)]
+struct Range {
+    first: usize,
+    last: usize,
+}
+
+impl Range {
+    /// The addresses of pages with these offsets.
+    fn of_pages(first: usize, last: usize) -> Self {
+        Self {
+            first: first << PAGE_SHIFT,
+            last: (last << PAGE_SHIFT) | (PAGE_SIZE - 1),
+        }
+    }
+}
+
+/// How many page offsets may be those of addresses. No VMA ends at the end of all addresses, so a
+/// look-up always comes to its end.
+const NR_PAGES: usize = (usize::MAX >> PAGE_SHIFT) - 1;
+
+/// The addresses of pages with these offsets. If they are not those of addresses in user space, which
+/// only displaced VMAs have: a range behind all VMAs whose last is below its first.
+fn addresses(first: usize, last: usize) -> Range {
+    if first < NR_PAGES {
+        Range::of_pages(first, last.min(NR_PAGES - 1))
+    } else {
+        Range {
+            first: usize::MAX,
+            last: usize::MAX - 1,
+        }
+    }
+}
+
 /// The walk of [`bindings::anon_rmap_walk`], as methods.
 ///
 /// # Invariants
 ///
-/// The root of the walk's anon_vma is locked. `ctx` is in the subtree of `anon_vma->lazy`. If
-/// `locked`, the member lock of `ctx` is held for read and `ctx` is not severed.
+/// The walk's anon_vma is locked by `anon_vma_lock_read()`. `ctx` is in the subtree of
+/// `anon_vma->lazy`. If `locked`, the member lock of `ctx` is held for read and `ctx` is not severed.
 struct Walk<'a>(&'a mut bindings::anon_rmap_walk);
 
 impl Walk<'_> {
+    /// Whether what is locked is the only member.
+    fn is_leaf(&self) -> bool {
+        // SAFETY: By the type invariants the anon_vma is there and lazy.
+        unsafe { is_leaf(self.0.anon_vma) }
+    }
+
     /// Locks the member and starts with its natural VMAs. False if it is of no interest.
     fn enter(&mut self) -> bool {
         let walk = &mut *self.0;
@@ -160,17 +220,15 @@ impl Walk<'_> {
             return false;
         }
 
-        // SAFETY: The family lock keeps the context in the family, so its anchor is there.
-        let contended = unsafe { helpers::lock_member_read((*ctx).anchor, walk.try_lock) };
+        let contended = !self.is_leaf()
+            // SAFETY: The family lock keeps the context in the family, so its anchor is there.
+            && unsafe { helpers::lock_member_read((*ctx).anchor, self.0.try_lock) };
         if contended {
-            walk.contended = true;
+            self.0.contended = true;
             return false;
         }
-        // INVARIANT: Locked just now; severed contexts are left below.
-        walk.locked = true;
-        walk.address = walk.first << PAGE_SHIFT;
-        walk.avc = null_mut();
-        walk.detached = null_mut();
+        // INVARIANT: Locked just now, or by the caller; severed contexts are left below.
+        self.start();
         // SAFETY: The member lock is held, which protects `mm`.
         if unsafe { (*ctx).mm }.is_null() {
             self.exit();
@@ -180,17 +238,31 @@ impl Walk<'_> {
         true
     }
 
-    /// Unlocks the member.
+    /// Starts with the natural VMAs of the member, which is locked.
+    fn start(&mut self) {
+        let walk = &mut *self.0;
+        walk.locked = true;
+        walk.address = walk.first << PAGE_SHIFT;
+        walk.avc = null_mut();
+        walk.detached = null_mut();
+    }
+
+    /// Unlocks the member, but leaves a leaf to the caller, who locked it.
     fn exit(&mut self) {
-        // SAFETY: `locked` says that the member lock is held.
-        unsafe { bindings::up_read(addr_of_mut!((*(*self.0.ctx).anchor).rwsem)) };
+        if !self.is_leaf() {
+            // SAFETY: `locked` says that the member lock is held.
+            unsafe { bindings::up_read(addr_of_mut!((*(*self.0.ctx).anchor).rwsem)) };
+        }
         self.0.locked = false;
     }
 
     /// Goes to the next context, and may let others run. False if there is none.
     fn advance(&mut self) -> bool {
+        if self.is_leaf() {
+            return false;
+        }
         // SAFETY: A walk may sleep.
-        unsafe { helpers::avl_cond_resched() };
+        unsafe { helpers::cond_resched() };
         // SAFETY: By the type invariants the family lock is held, for as long as `links` lives, and
         // both contexts are in the family: `anon_vma->lazy` is a context of it.
         let next = unsafe {
@@ -206,49 +278,17 @@ impl Walk<'_> {
         true
     }
 
-    /// The addresses of the first and the last byte of interest. `None` if the page offsets are not
-    /// those of addresses in user space: only displaced VMAs have such.
-    fn range(&self) -> Option<(usize, usize)> {
-        // No VMA ends at the end of all addresses, so a look-up always comes to its end.
-        const END: usize = usize::MAX >> PAGE_SHIFT;
-        let last = self.0.last.min(END - 1);
-
-        (self.0.first <= last).then(|| {
-            (
-                self.0.first << PAGE_SHIFT,
-                (last << PAGE_SHIFT) + (PAGE_SIZE - 1),
-            )
-        })
-    }
-
     /// The next VMA found by address, by one look-up per VMA or gap in the range.
     fn natural(&mut self) -> Option<Vma> {
-        let (first, last) = self.range()?;
+        let Range { first, last } = addresses(self.0.first, self.0.last);
         let walk = &mut *self.0;
-        // SAFETY: The member is locked and not severed: `mm` is valid, and so is its tree, in RCU
-        // mode, as it is only destroyed after the mm was severed.
-        let (anchor, mm) = unsafe { ((*walk.ctx).anchor, (*walk.ctx).mm) };
 
-        while walk.address <= last {
-            // SAFETY: See above.
-            let tree = unsafe { vma_tree(mm) };
-            // SAFETY: The tree is there. Nobody changes the flag while walks may come.
-            debug_assert_ne!(unsafe { (*tree).ma_flags } & bindings::MT_FLAGS_USE_RCU, 0);
-            let mut mas = maple_state(tree, walk.address);
-            let _rcu = rcu::read_lock();
-            // SAFETY: The RCU read lock protects the nodes.
-            let vma: Vma = unsafe { bindings::mas_walk(&mut mas) }.cast();
-            walk.address = mas.last.saturating_add(1);
-            if vma.is_null() {
-                continue;
-            }
-            // SAFETY: The entry points to the memory of a VMA as long as RCU is held. Seeing the
-            // anchor with acquire means seeing the range stored before it.
-            let lazy = unsafe { Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)) }.load(Acquire);
-            // SAFETY: If it is the anchor, the VMA is stable from here on: see the module's
-            // documentation.
-            if lazy == anchor && unsafe { accepts(vma, mm, first, last) } {
-                return Some(vma);
+        while first <= walk.address && walk.address <= last {
+            // SAFETY: The member is locked and not severed.
+            let (vma, end) = unsafe { look_up(walk.ctx, walk.address, first, last) };
+            walk.address = end;
+            if vma.is_some() {
+                return vma;
             }
         }
         None
@@ -261,18 +301,20 @@ impl Walk<'_> {
             return None;
         }
         // SAFETY: The member lock protects the tree of chains and the VMAs in it.
-        let vma = unsafe { bindings::anon_vma_lazy_walk_displaced(walk) };
-        if vma.is_null() {
-            // SAFETY: The context is there.
-            walk.detached = unsafe { addr_of_mut!((*walk.ctx).detached) };
-            return None;
+        unsafe {
+            let anchor = (*walk.ctx).anchor;
+            walk.avc = bindings::anon_vma_lazy_displaced(anchor, walk.avc, walk.first, walk.last);
+            if walk.avc.is_null() {
+                walk.detached = addr_of_mut!((*walk.ctx).detached);
+                return None;
+            }
+            Some((*walk.avc).vma)
         }
-        Some(vma)
     }
 
     /// The next VMA from the list of detached ones.
     fn detached(&mut self) -> Option<Vma> {
-        let (first, last) = self.range()?;
+        let Range { first, last } = addresses(self.0.first, self.0.last);
         let walk = &mut *self.0;
         // SAFETY: The context is there.
         let head = unsafe { addr_of_mut!((*walk.ctx).detached) };
@@ -294,13 +336,17 @@ impl Walk<'_> {
         }
     }
 
+    /// The next VMA in the member, which is locked.
+    fn here(&mut self) -> Option<Vma> {
+        self.natural()
+            .or_else(|| self.displaced())
+            .or_else(|| self.detached())
+    }
+
     fn next(&mut self) -> Option<Vma> {
         loop {
             if self.0.locked || self.enter() {
-                let vma = self
-                    .natural()
-                    .or_else(|| self.displaced())
-                    .or_else(|| self.detached());
+                let vma = self.here();
                 if vma.is_some() {
                     self.0.nr_vmas += 1;
                     return vma;
@@ -314,6 +360,317 @@ impl Walk<'_> {
     }
 }
 
+/// Looks up the natural VMA at an address. Returns it, if it has a byte of `[first, last]`, and
+/// where what is there ends, VMA or gap.
+///
+/// # Safety
+///
+/// `ctx` must not be severed, and its member lock held.
+unsafe fn look_up(
+    ctx: *const bindings::anon_vma_lazy,
+    address: usize,
+    first: usize,
+    last: usize,
+) -> (Option<Vma>, usize) {
+    // SAFETY: By the safety requirements. `mm` is valid, and so is its tree, in RCU mode, as it is
+    // only destroyed after the mm was severed.
+    let (anchor, mm, tree) = unsafe { ((*ctx).anchor, (*ctx).mm, vma_tree((*ctx).mm)) };
+    // SAFETY: The tree is there. Nobody changes the flag while walks may come.
+    debug_assert_ne!(unsafe { (*tree).ma_flags } & bindings::MT_FLAGS_USE_RCU, 0);
+    let mut mas = maple_state(tree, address);
+    let _rcu = rcu::read_lock();
+    // SAFETY: The RCU read lock protects the nodes.
+    let vma: Vma = unsafe { bindings::mas_walk(&mut mas) }.cast();
+    let end = mas.last.saturating_add(1);
+    if vma.is_null() {
+        return (None, end);
+    }
+    // SAFETY: The entry points to the memory of a VMA as long as RCU is held. Seeing the anchor with
+    // acquire means seeing the range stored before it.
+    let lazy = unsafe { Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)) }.load(Acquire);
+    // SAFETY: If it is the anchor, the VMA is stable from here on: see the module's documentation.
+    let found = lazy == anchor && unsafe { accepts(vma, mm, first, last) };
+    (found.then_some(vma), end)
+}
+
+/// What a member has for a walk.
+enum Visit {
+    /// Only this VMA, which has the whole range.
+    One(Vma),
+    /// Nothing.
+    None,
+    /// Several VMAs, maybe.
+    Many,
+}
+
+/// The VMA that a walk found last in a member, if it has all of `[first, last]`.
+///
+/// Whoever takes the member lock for write clears it. So since it was stored, by [`find`], neither
+/// the VMA nor its range have changed, and no displaced or detached one has become its like.
+///
+/// # Safety
+///
+/// `anchor` must be locked and lazy.
+#[inline(always)]
+unsafe fn hint(anchor: *mut bindings::anon_vma, bytes: Range) -> Option<Vma> {
+    // SAFETY: By the safety requirements.
+    let vma = (unsafe { state(anchor) } & !(LAZY | LEAF)) as Vma;
+    // SAFETY: It is stable, see above.
+    let covers = !vma.is_null() && unsafe { start(vma) <= bytes.first && bytes.last < end(vma) };
+    (covers && hidden() == 0).then_some(vma)
+}
+
+/// Whether a member has a displaced VMA with a page of this range.
+///
+/// # Safety
+///
+/// `anchor` must be locked and lazy.
+unsafe fn has_displaced(anchor: *mut bindings::anon_vma, first: usize, last: usize) -> bool {
+    // SAFETY: By the safety requirements.
+    unsafe { !bindings::anon_vma_lazy_displaced(anchor, null_mut(), first, last).is_null() }
+}
+
+/// Looks for the only VMA of a member that has a page of a folio, and remembers it unless it is not
+/// the only one for all its range.
+///
+/// # Safety
+///
+/// The member lock must be held.
+unsafe fn find(ctx: *const bindings::anon_vma_lazy, pages: Range, bytes: Range) -> Visit {
+    // SAFETY: The member lock keeps the anchor, and protects the rest.
+    let (anchor, severed, detached) = unsafe {
+        let head = addr_of!((*ctx).detached);
+        (
+            (*ctx).anchor,
+            (*ctx).mm.is_null(),
+            !core::ptr::eq((*head).next, head),
+        )
+    };
+    if severed {
+        return Visit::None;
+    }
+    if detached {
+        return Visit::Many;
+    }
+    let found = if bytes.first <= bytes.last {
+        // SAFETY: It is not severed.
+        match unsafe { look_up(ctx, bytes.first, bytes.first, bytes.last) } {
+            (_, end) if end <= bytes.last => return Visit::Many,
+            (found, _) => found,
+        }
+    } else {
+        None
+    };
+    // SAFETY: The anchor is locked, and the VMA stable.
+    unsafe {
+        match found {
+            Some(vma)
+                if !has_displaced(
+                    anchor,
+                    start(vma) >> PAGE_SHIFT,
+                    (end(vma) - 1) >> PAGE_SHIFT,
+                ) =>
+            {
+                // Another walk may store its own at the same time, which is as good; the flags do
+                // not change while the lock is held.
+                set_state(anchor, state(anchor) & (LAZY | LEAF) | vma as usize);
+                Visit::One(vma)
+            }
+            None if !has_displaced(anchor, pages.first, pages.last) => Visit::None,
+            _ => Visit::Many,
+        }
+    }
+}
+
+/// Visits all VMAs of a member. Returns whether the walk shall go on, and their number.
+///
+/// # Safety
+///
+/// The member lock must be held, and `ctx` not be severed.
+#[inline(never)]
+unsafe fn visit_many(
+    ctx: *mut bindings::anon_vma_lazy,
+    pages: Range,
+    visit: impl Fn(Vma, usize) -> bool,
+) -> (bool, u32) {
+    let mut nr = 0;
+    let mut walk = bindings::anon_rmap_walk {
+        first: pages.first,
+        last: pages.last,
+        ctx,
+        ..Default::default()
+    };
+    // INVARIANT: By the safety requirements, as far as `start()` and `here()` rely on it.
+    let mut walk = Walk(&mut walk);
+
+    walk.start();
+    while let Some(vma) = walk.here() {
+        nr += 1;
+        // SAFETY: The member lock keeps the VMA, which has a page of the range.
+        let address =
+            unsafe { start(vma) + (pages.first.saturating_sub(anon_pgoff(vma)) << PAGE_SHIFT) };
+        if !visit(vma, address) {
+            return (false, nr);
+        }
+    }
+    (true, nr)
+}
+
+/// `rmap_walk_anon()` for a lazy anon_vma.
+///
+/// # Context
+///
+/// The anon_vma itself is locked if `leaf`, or else its root. Takes member locks; may sleep.
+///
+/// # Safety
+///
+/// As for `rmap_walk_anon()`. `anon_vma` must have a context; `first` and `last` are the page offsets
+/// of the folio.
+pub(crate) unsafe extern "C" fn rmap_walk(
+    anon_vma: *mut bindings::anon_vma,
+    folio: *mut bindings::folio,
+    rwc: *mut bindings::rmap_walk_control,
+    first: usize,
+    last: usize,
+    leaf: bool,
+) {
+    // The usual walk, in as few instructions as possible.
+    if leaf && last < NR_PAGES {
+        let bytes = Range::of_pages(first, last);
+        // SAFETY: The anchor of a leaf is locked, which keeps the VMA; it is the only one, so what
+        // the callbacks return does not matter.
+        unsafe {
+            if let Some(vma) = hint(anon_vma, bytes) {
+                match ((*rwc).invalid_vma, (*rwc).rmap_one) {
+                    (None, Some(one)) => one(folio, vma, bytes.first, (*rwc).arg),
+                    _ => visit_checked(folio, rwc, vma, bytes.first),
+                };
+                helpers::count(Event::WalkLeaf, 1);
+                return;
+            }
+        }
+    }
+    // SAFETY: By the safety requirements.
+    unsafe { rmap_walk_all(anon_vma, folio, rwc, Range { first, last }, leaf) };
+}
+
+/// Has a VMA visited. Returns false if that ends the walk, but for `rwc->done`.
+///
+/// # Safety
+///
+/// As for [`rmap_walk`], with the member lock of the VMA held.
+#[inline(always)]
+unsafe fn visit(
+    folio: *mut bindings::folio,
+    rwc: *mut bindings::rmap_walk_control,
+    vma: Vma,
+    address: usize,
+) -> bool {
+    // SAFETY: By the safety requirements; every walk has an `rmap_one`.
+    unsafe {
+        let arg = (*rwc).arg;
+        (*rwc).invalid_vma.is_some_and(|invalid| invalid(vma, arg))
+            || (*rwc).rmap_one.unwrap_unchecked()(folio, vma, address, arg)
+    }
+}
+
+/// [`visit`] out of line: it needs registers that [`rmap_walk`] would have to save first.
+///
+/// # Safety
+///
+/// As for [`visit`].
+#[inline(never)]
+unsafe fn visit_checked(
+    folio: *mut bindings::folio,
+    rwc: *mut bindings::rmap_walk_control,
+    vma: Vma,
+    address: usize,
+) -> bool {
+    // SAFETY: By the safety requirements.
+    unsafe { visit(folio, rwc, vma, address) }
+}
+
+/// [`rmap_walk`], whatever there is.
+///
+/// # Safety
+///
+/// As for [`rmap_walk`].
+#[inline(never)]
+unsafe fn rmap_walk_all(
+    anon_vma: *mut bindings::anon_vma,
+    folio: *mut bindings::folio,
+    rwc: *mut bindings::rmap_walk_control,
+    pages: Range,
+    leaf: bool,
+) {
+    // Returns false to end the walk.
+    let visit = |vma, address| {
+        // SAFETY: The member lock keeps the VMA. See above.
+        unsafe {
+            visit(folio, rwc, vma, address) && !(*rwc).done.is_some_and(|done| done(folio) != 0)
+        }
+    };
+    let bytes = addresses(pages.first, pages.last);
+    let (mut nr_contexts, mut nr_vmas, mut contended) = (0, 0, false);
+    // SAFETY: By the safety requirements.
+    let top = unsafe { (*anon_vma).__bindgen_anon_1.lazy };
+    let mut ctx = top;
+
+    loop {
+        // SAFETY: The lock that is held keeps the context, so its anchor is there. `mm` may change to
+        // NULL at any time, but then it stays NULL.
+        let (anchor, mm) = unsafe { ((*ctx).anchor, addr_of!((*ctx).mm).read_volatile()) };
+        // Somebody else may use the anchor of a dead context. Of one that is severed later, nobody
+        // does before the lock is dropped.
+        if !mm.is_null() {
+            // SAFETY: As above.
+            if !leaf && unsafe { helpers::lock_member_read(anchor, (*rwc).try_lock) } {
+                contended = true;
+                break;
+            }
+            nr_contexts += 1;
+            // SAFETY: The member lock is held.
+            let found =
+                unsafe { hint(anchor, bytes).map_or_else(|| find(ctx, pages, bytes), Visit::One) };
+            let go_on = match found {
+                Visit::One(vma) => {
+                    nr_vmas += 1;
+                    visit(vma, bytes.first)
+                }
+                Visit::None => true,
+                Visit::Many => {
+                    // SAFETY: The member lock is held, and `find()` saw that it is not severed.
+                    let (go_on, nr) = unsafe { visit_many(ctx, pages, visit) };
+                    nr_vmas += nr;
+                    go_on
+                }
+            };
+            if leaf {
+                break;
+            }
+            // SAFETY: Locked above.
+            unsafe { bindings::up_read(addr_of_mut!((*anchor).rwsem)) };
+            if !go_on {
+                break;
+            }
+        }
+        // SAFETY: A walk may sleep. The root is locked, so both contexts are in the family.
+        let next = unsafe {
+            helpers::cond_resched();
+            family::next(&Links::new(), Ctx::from_ptr(top), Ctx::from_ptr(ctx))
+        };
+        match next {
+            Some(next) => ctx = next.as_ptr(),
+            None => break,
+        }
+    }
+    if contended {
+        // SAFETY: Who has set `try_lock` looks at it, and nobody else uses it.
+        unsafe { (*rwc).contended = true };
+    }
+    helpers::count_walk(nr_contexts, nr_vmas, contended);
+}
+
 /// Whether a look-up of `[first, last]` that found a VMA of `mm` with its anchor found what it
 /// looked for.
 ///
@@ -321,7 +678,7 @@ impl Walk<'_> {
 ///
 /// The member lock must be held, and `vma->anon_vma` the anchor that it is in.
 unsafe fn accepts(vma: Vma, mm: *mut bindings::mm_struct, first: usize, last: usize) -> bool {
-    let hidden = anon_vma_lazy_hide_address.load(Relaxed);
+    let hidden = hidden();
     // SAFETY: The VMA is stable.
     let (start, end) = unsafe { (start(vma), end(vma)) };
     // SAFETY: The VMA is stable; this only computes an address.
@@ -361,10 +718,7 @@ pub(crate) unsafe extern "C" fn walk_end(walk: *mut bindings::anon_rmap_walk) {
     if walk.0.locked {
         walk.exit();
     }
-    helpers::count(Event::Walk, 1);
-    helpers::count(Event::WalkContext, walk.0.nr_contexts);
-    helpers::count(Event::WalkVma, walk.0.nr_vmas);
-    helpers::count(Event::WalkContended, walk.0.contended.into());
+    helpers::count_walk(walk.0.nr_contexts, walk.0.nr_vmas, walk.0.contended);
 }
 
 /// Calls `each` for the natural lazy VMAs in a range, under the member lock for write.
@@ -384,7 +738,7 @@ unsafe fn for_each_natural(
 
     // SAFETY: The anchor is in use. The mmap_lock protects the VMA tree.
     unsafe {
-        helpers::lock_member_write(anchor);
+        let _lock = Member::lock(Ctx::from_ptr(ctx).anchor());
         loop {
             let vma: Vma = bindings::mas_find(&mut mas, range.end - 1).cast();
             if vma.is_null() {
@@ -394,7 +748,6 @@ unsafe fn for_each_natural(
                 each(addr_of_mut!((*vma).anon_vma_chain));
             }
         }
-        bindings::up_write(addr_of_mut!((*anchor).rwsem));
     }
 }
 

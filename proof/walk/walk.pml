@@ -71,6 +71,8 @@ typedef anchor_t {
 	byte root;
 	byte holder;		/* anon_vma->lazy */
 	bit spare;		/* held, but used by no context */
+	bit leaf;		/* lazy_state: its process shares no folio with others, */
+	byte hint;		/* and the VMA that a walk found last */
 	byte readers;		/* anon_vma->rwsem */
 	bit writer;
 	byte waiting		/* writers; new readers queue behind them */
@@ -131,11 +133,18 @@ byte t;			/* for loops in one step */
 #define mmap_write_unlock(p)	mm[p].writer = 0
 #define mmap_write_downgrade(p)	d_step { mm[p].writer = 0; mm[p].readers++ }
 
+/* anon_vma_walk_lock(): whose lock a walk from this anchor takes */
+#define walk_lock(a)	(av[a].leaf -> a : av[a].root)
+
 #define displaced(v)	(vma[v].pgoff != vma[v].place)
 #define readable(v)	(vma[v].st != FREE || vma[v].gp)
 
 /* The lock that anon_vma_lock_vma_write() takes is the member lock. */
+#ifdef KEEP_HINT
 #define member_lock(a)	down_write(a)
+#else
+#define member_lock(a)	down_write(a); av[a].hint = NONE
+#endif
 
 inline member_unlock(a)
 {
@@ -226,7 +235,7 @@ inline anon_vma_lazy_alloc(a, r)
 	d_step {
 		assert(!av[a].live);
 		av[a].live = 1; av[a].ref = 1; av[a].root = r;
-		av[a].holder = NONE; av[a].spare = 0;
+		av[a].holder = NONE; av[a].spare = 0; av[a].leaf = 0; av[a].hint = NONE;
 		if
 		:: a != r -> assert(av[r].live); av[r].ref++
 		:: else
@@ -406,11 +415,15 @@ inline unlink(c, with)
 inline sever(c)
 {
 #ifdef SEVER_UNLOCKED
-	ctx[c].mm = NONE
+	ctx[c].mm = NONE;
+	av[ctx[c].anchor].leaf = 0
 #else
 	a = ctx[c].anchor;
 	member_lock(a);
 	ctx[c].mm = NONE;
+#ifndef SEVER_KEEPS_LEAF
+	av[a].leaf = 0;
+#endif
 	member_unlock(a)
 #endif
 }
@@ -425,6 +438,19 @@ inline leave(c)
 	r = av[ctx[c].anchor].root;
 	family_lock(r);
 	leave_family(c);
+	if
+	:: heir != NONE && !ctx[heir].dead && ctx[heir].first == NONE &&
+	   av[ctx[heir].anchor].holder == heir ->
+		a = ctx[heir].anchor;
+		member_lock(a);
+#ifdef SEVERED_IS_LEAF
+		av[a].leaf = 1;
+#else
+		av[a].leaf = (ctx[heir].mm != NONE);
+#endif
+		member_unlock(a)
+	:: else
+	fi;
 #ifndef PUT_UNDER_LOCK
 	family_unlock(r);
 #endif
@@ -447,7 +473,8 @@ inline leave(c)
 			t++
 		:: else -> break
 		od;
-		t = 0; x = 0; r = 0; free_av = 0; free_ctx = 0; y = 0; z = 0; pos = 0; f = 0; a = 0
+		t = 0; x = 0; r = 0; free_av = 0; free_ctx = 0; y = 0; z = 0; pos = 0; f = 0; a = 0;
+		heir = 0
 	}
 }
 
@@ -465,10 +492,11 @@ inline leave_family(c)
 		/* A context takes the anchor that it uses along, though it be borrowed. */
 		av[a].holder = c;
 #endif
-		pos = c
+		pos = c;
+		heir = NONE
 	};
 	do
-	:: pos == NONE || !ctx[pos].dead -> break
+	:: pos == NONE || !ctx[pos].dead -> heir = pos; break
 	:: else ->
 		assert(ctx[pos].live);
 		f = ctx[pos].first;
@@ -517,6 +545,7 @@ inline leave_family(c)
 			if
 			:: ctx[f].next == NONE ->
 				unlink(pos, f);
+				heir = f;
 				free_ctx = free_ctx | (1 << pos)
 			:: else
 			fi;
@@ -562,13 +591,35 @@ inline context_fork(p, c)
 		ctx[c].mm = c
 	};
 	join(mm[p].ctx, c);
+	/* set_leaf(): not the parent any more, but the child */
+	a = ctx[mm[p].ctx].anchor;
+	if
+#ifdef FORK_KEEPS_LEAF
+	:: false ->
+#else
+	:: av[a].leaf ->
+#endif
+#ifdef UNMARK_UNLOCKED
+		av[a].leaf = 0
+#else
+		member_lock(a);
+		av[a].leaf = 0;
+		member_unlock(a)
+#endif
+	:: else
+	fi;
+#ifdef BORROWER_IS_LEAF
+	av[ctx[c].anchor].leaf = 1;
+#else
+	av[c].leaf = (ctx[c].anchor == c);
+#endif
 	family_unlock(r);
 	if
 	:: ctx[c].anchor != c -> put_anon_vma(c)	/* it borrowed one */
 	:: else
 	fi;
 	mm[c].ctx = c;
-	y = 0; r = 0
+	y = 0; r = 0; a = 0
 }
 
 /* ---- The walk: walk.rs ---- */
@@ -646,10 +697,23 @@ inline count_entries()
 	}
 }
 
+/* anon_vma_lock_read(), anon_vma_trylock_read() */
+inline lock_read(a)
+{
+	do
+	:: r = walk_lock(a);
+		down_read(r);
+		if
+		:: r == walk_lock(a) -> break
+		:: else -> up_read(r)
+		fi
+	od
+}
+
 proctype walker()
 {
 	byte c, a, v, m, w, n, seen, anon = NONE, r;
-	bit reclaim, split, second;
+	bit reclaim, split, second, leaf;
 
 	lru || _nr_pr == 2;
 	atomic { !folio_lock -> folio_lock = 1 };
@@ -704,9 +768,8 @@ proctype walker()
 	:: a == NONE || !mapcount -> rcu_read_unlock(); goto unlocked
 	:: else
 	fi;
+	d_step { assert(av[a].live || av[a].gp); r = walk_lock(a) };
 	atomic {
-		assert(av[a].live || av[a].gp);
-		r = av[a].root;
 		assert(av[r].live || av[r].gp);
 		if
 		:: !av[r].writer && !av[r].waiting ->
@@ -716,7 +779,17 @@ proctype walker()
 		fi
 	};
 	if
-	:: n == 1 && mapcount -> n = 0; rcu_read_unlock(); goto locked
+	:: n == 1 && mapcount ->
+		if
+#ifndef NO_LEAF_RECHECK
+		:: r != walk_lock(a) ->
+			atomic { n = 2; assert(av[r].live || av[r].gp); av[r].readers-- }
+		:: r == walk_lock(a) ->
+#else
+		:: true ->
+#endif
+			n = 0; rcu_read_unlock(); goto locked
+		fi
 	:: n == 1 && !mapcount ->
 		/* Freed it may be, but not reused for anything else before RCU ends. */
 		atomic { n = 0; assert(av[r].live || av[r].gp); av[r].readers-- };
@@ -736,7 +809,7 @@ proctype walker()
 	:: !mapcount -> rcu_read_unlock(); put_anon_vma(a); goto unlocked
 	:: else -> rcu_read_unlock()
 	fi;
-	down_read(r);
+	lock_read(a);
 	if
 	:: atomic { av[a].ref == 1 -> av[a].ref = 0 };
 		up_read(r);
@@ -750,15 +823,15 @@ again:
 	/* remove_migration_ptes(): rmap_walk_anon_lock() */
 	a = mapping;
 	assert(av[a].live);
-	r = av[a].root;
 	if
-	:: !split -> down_read(r)
-	:: else
+	:: !split -> lock_read(a)
+	:: else -> r = av[a].root
 	fi;
 
 locked:
 	assert(av[a].live);
-	c = av[a].holder;		/* anon_rmap_next(): walk->ctx */
+	leaf = !split && r == a;	/* rmap_walk_anon() */
+	c = av[a].holder;
 #ifdef CHILD_FIRST
 	atomic {
 		do
@@ -770,25 +843,39 @@ locked:
 	do
 	:: c == NONE -> break
 	:: else ->
-		/* Walk::enter() */
+		/* walk::rmap_walk() */
 		assert(ctx[c].live);
+#ifndef HINT_OF_DEAD
 		if
 		:: ctx[c].mm == NONE -> goto advance
 		:: else
 		fi;
+#endif
 #ifndef WALK_UNLOCKED
-		down_read(ctx[c].anchor);
+		if
+		:: !leaf -> down_read(ctx[c].anchor)
+		:: else
+		fi;
 #endif
 		m = ctx[c].mm;
+
+		/* hint() */
+		v = av[ctx[c].anchor].hint;
+		if
+		:: v != NONE && vma[v].place == index ->
+			assert(vma[v].mm == ctx[c].mm);
+			rmap_one(v);
+			goto exit
+		:: else
+		fi;
+		v = 0;
+
+		/* find() */
 #ifdef NO_MM_RECHECK
 		m = c;
 #endif
 		if
-		:: m == NONE ->
-#ifndef WALK_UNLOCKED
-			up_read(ctx[c].anchor);
-#endif
-			goto advance
+		:: m == NONE -> goto exit
 		:: else
 		fi;
 
@@ -817,7 +904,31 @@ locked:
 				if
 				:: w ->
 					w = 0;
-					rmap_one(v)
+					rmap_one(v);
+					d_step {
+						n = NONE;
+						t = 0;
+						do
+						:: t < NV ->
+							if
+							:: vma[t].list == c ||
+							   (vma[t].avc == ctx[c].anchor && vma[t].pgoff == index) ->
+								n = 0
+							:: else
+							fi;
+							t++
+						:: else -> break
+						od;
+						t = 0;
+#ifdef HINT_AMONG_MANY
+						n = NONE;
+#endif
+						if
+						:: n == NONE -> av[ctx[c].anchor].hint = v
+						:: else
+						fi;
+						n = 0
+					}
 				:: else
 				fi
 			:: else -> rcu_read_unlock()
@@ -862,15 +973,20 @@ locked:
 		od;
 		v = 0;
 #endif
-		/* Walk::exit() */
+exit:
+		v = 0;
 		assert(ctx[c].live);
 #ifndef WALK_UNLOCKED
-		up_read(ctx[c].anchor);
+		if
+		:: !leaf -> up_read(ctx[c].anchor)
+		:: else
+		fi;
 #endif
 		seen = 0; m = 0;
 		if
 		:: !second && !mapcount -> break	/* rwc->done: folio_not_mapped() */
-		:: true
+		:: leaf -> break
+		:: !leaf
 		fi;
 advance:
 		w = av[a].holder;
@@ -879,11 +995,13 @@ advance:
 	od;
 	/* anon_vma_unlock_read(), anon_vma_unlock_write() */
 	if
-	:: !split -> up_read(r)
+	:: !split ->
+		assert(r == walk_lock(a));
+		up_read(r)
 	:: split && second -> up_write(r)
 	:: else
 	fi;
-	c = 0; m = 0; r = 0;
+	c = 0; m = 0; r = 0; leaf = 0;
 
 unlocked:
 	a = 0; r = 0;
@@ -918,7 +1036,7 @@ proctype other_walk()
 
 /* ---- What processes do ---- */
 
-#define LOCALS	byte v, n, a, k, x, y, z, r, f, pos, pl, end, free_av, free_ctx
+#define LOCALS	byte v, n, a, k, x, y, z, r, f, pos, pl, end, free_av, free_ctx, heir
 
 /* dup_mmap(), and exit_mmap() of the child if it fails. fails: where it may */
 inline dup_mmap(p, c, fails)
@@ -1297,7 +1415,7 @@ inline fault(p, place_, own)
 			ctx[own].live = 1; ctx[own].dead = 0; ctx[own].anchor = own;
 			ctx[own].mm = p; ctx[own].parent = NONE; ctx[own].first = NONE;
 			ctx[own].next = NONE; ctx[own].prev = NONE;
-			av[own].holder = own; av[4 + own].holder = own
+			av[own].holder = own; av[4 + own].holder = own; av[own].leaf = 1
 		};
 		atomic {		/* cmpxchg() */
 			if
@@ -1378,9 +1496,11 @@ inline map_folio(p, place_, anon)
 	new_vma(v, p, pl, 0, p); mm[p].pte[pl] = PRESENT; mapcount++
 
 #define family_of_one \
-	new_anchor(ROOT, ROOT, 0); new_anchor(0, ROOT, 0); new_ctx(0, NONE, NONE, NONE, NONE)
+	new_anchor(ROOT, ROOT, 0); new_anchor(0, ROOT, 0); new_ctx(0, NONE, NONE, NONE, NONE); \
+	av[0].leaf = 1
 #define child_of_0 \
-	new_anchor(1, ROOT, 1); new_ctx(1, 0, NONE, NONE, NONE); ctx[0].first = 1
+	new_anchor(1, ROOT, 1); new_ctx(1, 0, NONE, NONE, NONE); ctx[0].first = 1; \
+	av[0].leaf = 0; av[1].leaf = 1
 
 #ifdef S_FORK			/* natural or displaced; before it or after it, one is not copied */
 #define SETUP	family_of_one; \
@@ -1523,6 +1643,7 @@ proctype child() { LOCALS; exit_mmap(1) }
 #define SETUP	family_of_one; \
 	new_anchor(1, ROOT, 1); new_ctx(1, 0, NONE, 2, NONE); ctx[0].first = 1; \
 	new_anchor(2, ROOT, 2); new_ctx(2, 0, NONE, NONE, 1); \
+	av[0].leaf = 0; av[1].leaf = 1; av[2].leaf = 1; \
 	maps(0, 0, 0); maps(1, 0, 1); maps(2, 0, 2); mapping = 0
 #define ACTORS	run leaver()
 proctype leaver()
@@ -1605,6 +1726,7 @@ proctype forker()
 	ctx[0].mm = NONE; ctx[0].dead = 1; mm[0].ctx = NONE; mm[0].tree = GONE; av[0].spare = 1; \
 	new_anchor(1, ROOT, 1); new_ctx(1, 0, NONE, 2, NONE); ctx[0].first = 1; \
 	new_anchor(2, ROOT, 2); new_ctx(2, 0, NONE, NONE, 1); \
+	av[0].leaf = 0; av[1].leaf = 1; av[2].leaf = 1; \
 	maps(1, 0, 1); maps(2, 0, 2); mapping = 0
 #define ACTORS	run forker()
 proctype forker() { LOCALS; dup_mmap(1, 3, false); exit_mmap(3) }
@@ -1712,7 +1834,10 @@ init
 		od;
 		t = 0;
 		do
-		:: t < NV -> vma[t].anchor = NONE; vma[t].avc = NONE; vma[t].list = NONE; t++
+		:: t < NV ->
+			vma[t].anchor = NONE; vma[t].avc = NONE; vma[t].list = NONE;
+			av[t].hint = NONE;	/* NA == NV */
+			t++
 		:: else -> break
 		od;
 		t = 0;

@@ -12,6 +12,8 @@
 //!   topmost one forked from it. If there is none, the anchor is freed, at once.
 //! * A walk visits each context forked from the holder, directly or not, and the holder, once, and
 //!   none before one it was forked from. Among them are all that may map a folio of the anchor.
+//! * A process is a leaf if and only if its context is the only one that a walk from its anchor visits.
+//!   It is marked as one by the events after which `context.rs` does so.
 //! * An anchor is borrowed from the nearest context above the child that has `LEND_FROM` unused ones,
 //!   if there is any.
 
@@ -81,6 +83,8 @@ struct Process {
     parent: Option<usize>,
     anchor: usize,
     slot: Option<usize>,
+    /// Marked as a leaf: walks from its anchor only look there.
+    marked: bool,
     /// Anchors that it and those above it hold: the same as long as it lives.
     held: usize,
 }
@@ -209,6 +213,7 @@ impl World {
             parent,
             anchor,
             slot: Some(slot),
+            marked: false,
             held,
         });
         self.living.push(id);
@@ -230,6 +235,7 @@ impl World {
         self.anchors[root].mappers.insert(slot);
         let root = self.anchors[root].anchor;
         family::found(&self.heap, self.processes[id].ctx, root);
+        self.processes[id].marked = true;
     }
 
     fn fork(&mut self, parent: usize) -> usize {
@@ -272,6 +278,8 @@ impl World {
             self.processes[parent].ctx,
             self.processes[child].ctx,
         );
+        self.processes[parent].marked = false;
+        self.processes[child].marked = borrowed.is_none();
         child
     }
 
@@ -290,7 +298,11 @@ impl World {
         }
 
         let holders = self.holders();
+        self.processes[id].marked = false;
         let mut freed = family::leave(&self.heap, self.processes[id].ctx);
+        if let Some(heir) = freed.heir {
+            self.processes[heir.id as usize].marked |= family::is_leaf(&self.heap, heir);
+        }
         while let Some(anchor) = freed.pop_anchor(&self.heap) {
             let id = anchor.id as usize;
             assert_eq!(
@@ -537,8 +549,12 @@ impl World {
                 holdings[id - base],
                 "anchors that context {id} holds, in use and spare"
             );
-            let anchor = self.anchors[process.anchor].anchor;
-            assert!(family::holds(&self.heap, process.ctx, |a| a == anchor));
+            let anchor = &self.anchors[process.anchor];
+            assert!(family::holds(&self.heap, process.ctx, |a| a == anchor.anchor));
+            let alone = expected[anchor.made_for - base].top == id && expected[id - base].size == 1;
+            let leaf = family::is_leaf(&self.heap, process.ctx);
+            assert_eq!(leaf, alone, "context {id} is a leaf");
+            assert_eq!(process.marked, alone, "context {id} is marked as a leaf");
         }
         assert_eq!(held_above, held_below, "anchors seen from above and below");
     }
