@@ -21,7 +21,7 @@
 #define NAME	"anon_vma_lazy"
 #define NR	100
 #define WORKERS	3
-#define ROUNDS	40
+#define ROUNDS	20
 #define PRINTK	"/proc/sys/kernel/printk"
 
 static int load(const char *parameters)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Idle page tracking: who of those that map a page has touched it? */
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "avl_family.h"
@@ -32,6 +33,8 @@ static int set_idle(unsigned long pfn)
 	const int fd = open_bitmap();
 	const int done = pwrite(fd, &bit, sizeof(bit), pfn / 64 * 8);
 
+	if (done != sizeof(bit))
+		ksft_print_msg("page frame %#lx: %s\n", pfn, strerror(errno));
 	close(fd);
 	return done != sizeof(bit);
 }
@@ -76,6 +79,7 @@ TEST_FAMILY(own)
 	avl_fill(t->areas[0], psize(), 1);
 	ASSERT_EQ(0, avl_drain());
 	pfn = avl_pfn(t->areas[0]);
+	ASSERT_NE(-1UL, pfn);
 	ASSERT_EQ(0, set_idle(pfn));
 	for (unsigned int id = 1; id < avl_tree_size(t); id++) {
 		ASSERT_EQ(0, avl_tree_run_in(t, id, avl_family_touch));
