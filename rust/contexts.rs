@@ -16,6 +16,7 @@
 
 use crate::{
     context::{
+        is_lazy,
         Ctx,
         Links, //
     },
@@ -75,8 +76,8 @@ impl Kind {
         if anon_vma.is_null() {
             return Self::Unfaulted;
         }
-        // SAFETY: The VMA keeps its anon_vma, whose `parent` says once and for all what it is.
-        if !unsafe { (*anon_vma).parent }.is_null() {
+        // SAFETY: The VMA keeps its anon_vma.
+        if !unsafe { is_lazy(anon_vma) } {
             return Self::Eager;
         }
         // SAFETY: By the safety requirements.

@@ -359,7 +359,7 @@ unsafe fn check(
         }
         if !ksm {
             // SAFETY: What has anonymous pages has an anon_vma, which the mmap_lock keeps.
-            tally.lazy += u64::from(unsafe { (*(*vma).anon_vma).parent.is_null() });
+            tally.lazy += u64::from(unsafe { context::is_lazy((*vma).anon_vma) });
         }
         Ok(!found && look().is_some() && {
             // ksmd forgets a page for a moment while it goes from tree to tree.

@@ -607,7 +607,7 @@ unsafe fn rmap_walk_all(
     let visit = |vma, address| {
         // SAFETY: The member lock keeps the VMA. See above.
         unsafe {
-            visit(folio, rwc, vma, address) && !(*rwc).done.is_some_and(|done| done(folio) != 0)
+            visit(folio, rwc, vma, address) && (*rwc).done.is_none_or(|done| done(folio) == 0)
         }
     };
     let bytes = addresses(pages.first, pages.last);
