@@ -28,7 +28,7 @@
 #include "kmsg.h"
 
 #define FUZZERS		4
-#define QUESTIONS	3000	/* of each */
+#define QUESTIONS	1000	/* of each */
 #define OLD_PIDS	64
 #define RMAP_WALK	AVL_DEBUGFS "rmap_walk"
 #define VMAS		AVL_DEBUGFS "vmas"
