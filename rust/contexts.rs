@@ -323,7 +323,8 @@ unsafe fn why(vma: Vma, before: Vma) -> &'static str {
         return "moved";
     }
     // SAFETY: By the safety requirements: whoever adds or removes a chain holds the mmap_lock for
-    // write, but for the first one, which is complete before it is visible.
+    // write, but for the first one. Before it is added `first` is the head, afterwards the chain,
+    // which stays; its `next`, which may not be there yet, is only compared.
     let forked = unsafe {
         let head = addr_of_mut!((*vma).anon_vma_chain);
         let first = addr_of_mut!((*head).next).read_volatile();

@@ -26,6 +26,7 @@ MODULE_PARM_DESC(hide_address,
 static DEFINE_PER_CPU(unsigned long [AVL_NR_EVENTS], events);
 static struct kmem_cache *ctx_cache;
 static struct dentry *debugfs_dir;
+static siphash_key_t hash_key;
 
 DEFINE_SHOW_ATTRIBUTE(anon_vma_lazy_stats);
 
@@ -185,9 +186,11 @@ static int contexts_ask(char *question, char *text, size_t *len)
 
 static int contexts_open(struct inode *inode, struct file *file)
 {
-	int err = -ENOMEM;
+	int err;
 
 	file->private_data = ask(contexts_ask, "", &err);
+	if (!file->private_data)
+		return -ENOMEM;
 	if (err)
 		kvfree(file->private_data);
 	return err;
@@ -213,6 +216,7 @@ int avl_init(unsigned int ctx_size)
 				      SLAB_ACCOUNT, NULL);
 	if (!ctx_cache)
 		return -ENOMEM;
+	get_random_bytes(&hash_key, sizeof(hash_key));
 	debugfs_dir = debugfs_create_dir("anon_vma_lazy", NULL);
 	debugfs_create_file("stats", 0400, debugfs_dir, NULL,
 			    &anon_vma_lazy_stats_fops);
@@ -321,9 +325,6 @@ void avl_list_del_init(struct list_head *entry)
 /** avl_hash() - A number for an object that does not tell where it is */
 u64 avl_hash(const void *ptr)
 {
-	static siphash_key_t key;
-
-	get_random_once(&key, sizeof(key));
 	/* 48 bits are enough to tell some thousands apart. */
-	return siphash_1u64((unsigned long)ptr, &key) >> 16;
+	return siphash_1u64((unsigned long)ptr, &hash_key) >> 16;
 }
