@@ -465,11 +465,13 @@ unsafe fn find(ctx: *const bindings::anon_vma_lazy, pages: Range, bytes: Range) 
     unsafe {
         match found {
             Some(vma)
-                if !has_displaced(
-                    anchor,
-                    start(vma) >> PAGE_SHIFT,
-                    (end(vma) - 1) >> PAGE_SHIFT,
-                ) =>
+                if start(vma) <= bytes.first
+                    && bytes.last < end(vma)
+                    && !has_displaced(
+                        anchor,
+                        start(vma) >> PAGE_SHIFT,
+                        (end(vma) - 1) >> PAGE_SHIFT,
+                    ) =>
             {
                 // Another walk may store its own at the same time, which is as good; the flags do
                 // not change while the lock is held.
@@ -506,6 +508,8 @@ unsafe fn visit_many(
     walk.start();
     while let Some(vma) = walk.here() {
         nr += 1;
+        // SAFETY: A walk may sleep.
+        unsafe { helpers::cond_resched() };
         // SAFETY: The member lock keeps the VMA, which has a page of the range.
         let address =
             unsafe { start(vma) + (pages.first.saturating_sub(anon_pgoff(vma)) << PAGE_SHIFT) };
