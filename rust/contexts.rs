@@ -249,7 +249,7 @@ fn list() -> Result<Records> {
         mm.locked(|mm| {
             // SAFETY: We have a reference on the address space.
             let Some(ctx) = (unsafe { Ctx::of(mm) }) else {
-                return Ok::<(), Error>(());
+                return Ok(());
             };
             let mut vmas = Counts::default();
             // SAFETY: The mmap_lock is held.

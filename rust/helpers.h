@@ -59,6 +59,7 @@ u64 avl_hash(const void *ptr);
 bool avl_killed(void);
 unsigned int avl_pids(pid_t *pids, unsigned int max);
 struct mm_struct *avl_get_mm(pid_t pid, char *comm);
+int avl_mmap_read_lock_killable(struct mm_struct *mm);
 pid_t avl_mm_owner(struct mm_struct *mm, char *comm);
 struct folio *avl_get_pfn(unsigned long pfn);
 unsigned long avl_entry(struct mm_struct *mm, unsigned long address,

@@ -135,6 +135,7 @@ extern "C" {
     pub(crate) fn avl_killed() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;
     pub(crate) fn avl_get_mm(pid: c_int, comm: *mut c_char) -> *mut bindings::mm_struct;
+    pub(crate) fn avl_mmap_read_lock_killable(mm: *mut bindings::mm_struct) -> c_int;
     pub(crate) fn avl_mm_owner(mm: *mut bindings::mm_struct, comm: *mut c_char) -> c_int;
     pub(crate) fn avl_get_pfn(pfn: usize) -> *mut bindings::folio;
     pub(crate) fn avl_entry(

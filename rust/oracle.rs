@@ -31,7 +31,10 @@ use core::{
 };
 use kernel::{
     bindings,
-    error::code::*,
+    error::{
+        code::*,
+        to_result, //
+    },
     ffi::{
         c_char,
         c_int,
@@ -93,10 +96,13 @@ impl Mm {
         (!mm.is_null()).then(|| Self(mm))
     }
 
-    /// Calls `f` with the mmap_lock held for read.
-    pub(crate) fn locked<R>(&self, f: impl FnOnce(*mut bindings::mm_struct) -> R) -> R {
+    /// Calls `f` with the mmap_lock held for read, unless the caller is killed while it waits.
+    pub(crate) fn locked<R>(
+        &self,
+        f: impl FnOnce(*mut bindings::mm_struct) -> Result<R>,
+    ) -> Result<R> {
         // SAFETY: We have a reference on the address space.
-        unsafe { bindings::mmap_read_lock(self.0) };
+        to_result(unsafe { h::avl_mmap_read_lock_killable(self.0) })?;
         let result = f(self.0);
         // SAFETY: Locked above.
         unsafe { bindings::mmap_read_unlock(self.0) };

@@ -82,6 +82,12 @@ struct mm_struct *avl_get_mm(pid_t pid, char *comm)
 	return mm;
 }
 
+/** avl_mmap_read_lock_killable() - mmap_read_lock_killable() */
+int avl_mmap_read_lock_killable(struct mm_struct *mm)
+{
+	return mmap_read_lock_killable(mm);
+}
+
 /**
  * avl_mm_owner() - Whose address space is this?
  * @mm: The address space.
@@ -189,7 +195,7 @@ unsigned long avl_entry(struct mm_struct *mm, unsigned long address,
 	spinlock_t *ptl;	/* of the page table */
 	pgd_t *pgd;
 	p4d_t *p4d;
-	pud_t *pud;
+	pud_t *pud, pudval;
 	pmd_t *pmd, pmdval;
 	pte_t *ptep, pte;
 
@@ -202,9 +208,11 @@ unsigned long avl_entry(struct mm_struct *mm, unsigned long address,
 	if (p4d_none(*p4d))
 		return (address | ~P4D_MASK) + 1;
 	pud = pud_offset(p4d, address);
-	if (pud_none(*pud) || pud_leaf(*pud))
+	/* A huge one may be zapped meanwhile. */
+	pudval = pudp_get(pud);
+	if (pud_none(pudval) || pud_leaf(pudval))
 		return (address | ~PUD_MASK) + 1;
-	pmd = pmd_offset(pud, address);
+	pmd = pmd_offset_lockless(pud, pudval, address);
 retry:
 	pmdval = pmdp_get_lockless(pmd);
 	if (pmd_none(pmdval))
