@@ -37,7 +37,8 @@ use kernel::{
         Acquire,
         Atomic,
         Full,
-        Relaxed, //
+        Relaxed,
+        Release, //
     }, //
 };
 
@@ -95,14 +96,16 @@ pub(crate) unsafe fn state(anon_vma: *const bindings::anon_vma) -> usize {
     unsafe { addr_of!((*anon_vma).__bindgen_anon_3.lazy_state).read_volatile() }
 }
 
-/// Sets [`state`].
+/// Sets [`state`]. Who reads the VMA there may look into it: what made it the one to be found comes
+/// first, also where another CPU saw to that.
 ///
 /// # Safety
 ///
 /// `anon_vma` must be valid and lazy. Its lock must be held, for write if the flags change.
 pub(crate) unsafe fn set_state(anon_vma: *mut bindings::anon_vma, state: usize) {
-    // SAFETY: As in `state`.
-    unsafe { addr_of_mut!((*anon_vma).__bindgen_anon_3.lazy_state).write_volatile(state) };
+    // SAFETY: By the safety requirements, and others access it as a whole, by atomic operations.
+    unsafe { Atomic::from_ptr(addr_of_mut!((*anon_vma).__bindgen_anon_3.lazy_state)) }
+        .store(state, Release);
 }
 
 /// `anon_vma_is_lazy()`, an inline function.
