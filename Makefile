@@ -12,11 +12,11 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
-export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER CPUS JOBS SAVE
+export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER SPHINXBUILD CPUS JOBS SAVE
 
 .NOTPARALLEL:
 .PHONY: all setup kernel modules initramfs demo check check-all check-tool kselftest proof mutants
-.PHONY: soak bench tool paths clean help
+.PHONY: soak bench tool doc paths clean help
 all: help
 
 setup:
@@ -51,9 +51,9 @@ endif
 proof mutants:
 	@scripts/$@
 
-# Of the command anon-vma-lazy, what needs no guest.
-tool:
-	@scripts/tool
+# tool: of the command anon-vma-lazy, what needs no guest.
+tool doc:
+	@scripts/$@
 
 paths:
 	@scripts/paths
@@ -70,6 +70,7 @@ Commands:
   make bench       measure against stock: a table, charts; "N rows measured, N bounds met, N not met"
   make tool        test the command anon-vma-lazy on recorded files; ends likewise
   make check-tool  test it in the guest; ends likewise
+  make doc         the book as HTML: build/doc/index.html
   make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
