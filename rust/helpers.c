@@ -310,6 +310,30 @@ unsigned long avl_anon_pages(struct mm_struct *mm)
 	return get_mm_counter_sum(mm, MM_ANONPAGES);
 }
 
+/**
+ * avl_vma_at() - Look up a VMA, if it is lazy
+ * @tree: The VMA tree of an address space that is not severed; the member lock is
+ *	held.
+ * @anchor: Its anchor.
+ * @address: Where.
+ *
+ * Return: The VMA. It is stable once its anon_vma was seen, see walk.rs, so RCU is
+ * not needed any more.
+ */
+struct vm_area_struct *avl_vma_at(struct maple_tree *tree,
+				  struct anon_vma *anchor, unsigned long address)
+{
+	struct vm_area_struct *vma;
+
+	rcu_read_lock();
+	vma = mtree_load(tree, address);
+	/* Pairs with the release in anon_vma_lazy_link(): its range is there. */
+	if (vma && smp_load_acquire(&vma->anon_vma) != anchor)
+		vma = NULL;
+	rcu_read_unlock();
+	return vma;
+}
+
 /** avl_cond_resched() - cond_resched() */
 void avl_cond_resched(void)
 {

@@ -51,6 +51,8 @@ void avl_ctx_free(void *ctx);
 void avl_anon_vma_get(struct anon_vma *anon_vma);
 void avl_anon_vma_put(struct anon_vma *anon_vma);
 unsigned long avl_anon_pages(struct mm_struct *mm);
+struct vm_area_struct *avl_vma_at(struct maple_tree *tree,
+				  struct anon_vma *anchor, unsigned long address);
 void avl_cond_resched(void);
 void avl_list_del_init(struct list_head *entry);
 u64 avl_hash(const void *ptr);

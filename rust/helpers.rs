@@ -128,6 +128,11 @@ extern "C" {
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_pages(mm: *mut bindings::mm_struct) -> usize;
+    pub(crate) fn avl_vma_at(
+        tree: *mut bindings::maple_tree,
+        anchor: *mut bindings::anon_vma,
+        address: usize,
+    ) -> *mut bindings::vm_area_struct;
     #[cfg(not(CONFIG_PREEMPTION))]
     fn avl_cond_resched();
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
