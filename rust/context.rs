@@ -26,6 +26,7 @@ use crate::{
 use core::ptr::{
     addr_of,
     addr_of_mut,
+    null,
     null_mut,
     NonNull, //
 };
@@ -228,17 +229,18 @@ impl Ctx {
     ///
     /// # Safety
     ///
-    /// The context must be visible to nobody else; `mm` is the address space it is for.
-    unsafe fn init(self, anchor: Anchor, mm: *mut bindings::mm_struct) {
+    /// The context must be visible to nobody else; `mm` is the address space it is for, and `eager`
+    /// whether it may have VMAs with a single chain.
+    unsafe fn init(self, anchor: Anchor, mm: *mut bindings::mm_struct, eager: bool) {
         let ptr = self.0.as_ptr();
-        // SAFETY: `ptr` is valid for writes of a `Context` and exclusively ours; the list head is
-        // initialised in place, as it refers to itself.
+        // SAFETY: `ptr` is valid for writes of a `Context` and exclusively ours.
         unsafe {
             addr_of_mut!((*ptr).lazy.anchor).write(anchor.as_ptr());
             addr_of_mut!((*ptr).lazy.mm).write(mm);
             addr_of_mut!((*ptr).node).write(Node::new());
             addr_of_mut!((*ptr).id).write(NEXT_ID.fetch_add(1, Relaxed));
-            bindings::INIT_LIST_HEAD(addr_of_mut!((*ptr).lazy.detached));
+            addr_of_mut!((*ptr).lazy.detached).write(null());
+            addr_of_mut!((*ptr).lazy.eager).write(eager);
         }
     }
 
@@ -481,8 +483,9 @@ unsafe fn create(mm: *mut bindings::mm_struct) -> Option<Ctx> {
     };
 
     FAMILIES.add(1, Relaxed);
-    // SAFETY: Nobody else sees the context.
-    unsafe { ctx.init(anchor, mm) };
+    // Where there are more VMAs, some may be eager.
+    // SAFETY: Nobody else sees the context; the mmap_lock protects the number.
+    unsafe { ctx.init(anchor, mm, (*mm).__bindgen_anon_1.map_count != 1) };
     // INVARIANT: Nobody else sees the context and the anchors.
     family::found(&Links(()), ctx, root);
     anchor.set_leaf(true);
@@ -560,8 +563,9 @@ pub(crate) unsafe extern "C" fn fork(
 
     let family = Family::lock(root);
     let borrowed = family::borrow(&family.links, parent);
+    // No VMA can merge with an eager one that is inherited: it has several chains.
     // SAFETY: Nobody else sees the context before it is linked.
-    unsafe { ctx.init(borrowed.unwrap_or(own), mm) };
+    unsafe { ctx.init(borrowed.unwrap_or(own), mm, false) };
     family::join(&family.links, parent, ctx);
     // SAFETY: The parent's address space refers to it.
     let anchor = unsafe { parent.anchor() };

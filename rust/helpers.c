@@ -340,12 +340,6 @@ void avl_cond_resched(void)
 	cond_resched();
 }
 
-/** avl_list_del_init() - list_del_init() */
-void avl_list_del_init(struct list_head *entry)
-{
-	list_del_init(entry);
-}
-
 /** avl_hash() - A number for an object that does not tell where it is */
 u64 avl_hash(const void *ptr)
 {

@@ -27,7 +27,6 @@ bool anon_vma_lazy_pin(struct anon_vma_lazy *ctx, struct anon_vma *anon_vma);
 
 /* As Event in helpers.rs. */
 enum avl_event {
-	AVL_DETACH,
 	AVL_WALK_LEAF,
 	AVL_WALK,
 	AVL_WALK_CONTEXT,
@@ -54,7 +53,6 @@ unsigned long avl_anon_pages(struct mm_struct *mm);
 struct vm_area_struct *avl_vma_at(struct maple_tree *tree,
 				  struct anon_vma *anchor, unsigned long address);
 void avl_cond_resched(void);
-void avl_list_del_init(struct list_head *entry);
 u64 avl_hash(const void *ptr);
 
 /* Defined in pagetable.c. */

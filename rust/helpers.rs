@@ -55,8 +55,6 @@ impl Kind {
 #[repr(u32)]
 #[derive(Clone, Copy)]
 pub(crate) enum Event {
-    /// A VMA left the tree before its page table entries.
-    Detach,
     /// A walk of the only process, to the VMA found last: counts as context and VMA as well.
     WalkLeaf,
     /// Another walk from a lazy anon_vma.
@@ -135,7 +133,6 @@ extern "C" {
     ) -> *mut bindings::vm_area_struct;
     #[cfg(not(CONFIG_PREEMPTION))]
     fn avl_cond_resched();
-    pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
     fn avl_hash(ptr: *const c_void) -> u64;
     pub(crate) fn avl_killed() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;

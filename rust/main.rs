@@ -54,8 +54,6 @@ static OPS: Ops = Ops(bindings::anon_vma_lazy_ops {
     fork: Some(context::fork),
     sever: Some(context::sever),
     leave: Some(context::leave),
-    detach: Some(walk::detach),
-    reattach: Some(walk::reattach),
     rmap_walk: Some(walk::rmap_walk),
     walk_next: Some(walk::walk_next),
     walk_end: Some(walk::walk_end),

@@ -37,7 +37,8 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
     // SAFETY: By the safety requirements.
     let m = unsafe { SeqFile::from_raw(m) };
     let vmas_total = kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_LINK);
-    let vmas = vmas_total - kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_UNLINK);
+    let detached = kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_DETACH);
+    let vmas = vmas_total - kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_UNLINK) - detached;
     let displaced = kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_ALLOC)
         - kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_AVC_FREE);
     let contexts = context::CONTEXTS.load(Relaxed);
@@ -67,7 +68,7 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
             kernel_sum(b::anon_vma_lazy_event_ANON_VMA_LAZY_EAGER),
         ),
         ("vmas_displaced", displaced),
-        ("vmas_detached_total", sum(Event::Detach)),
+        ("vmas_detached_total", detached),
         ("anon_vmas_saved", anon_vmas_saved),
         ("chains_saved", chains_saved),
         ("bytes_saved", bytes_saved),

@@ -6,7 +6,8 @@
 //!
 //! * *natural* VMAs, by address, in the VMA tree of the process;
 //! * *displaced* VMAs, by their chains, in the tree of the context's anchor;
-//! * *detached* VMAs, which `munmap()` took out of the VMA tree before it zaps their page tables.
+//! * *detached* VMAs, which `munmap()` takes out of the VMA tree before it zaps their page tables, in
+//!   its own tree of them.
 //!
 //! A VMA is of exactly one kind while the member lock is held, so it is visited once.
 //!
@@ -26,7 +27,6 @@ use crate::{
         state,
         Ctx,
         Links,
-        Member,
         LAZY,
         LEAF, //
     },
@@ -257,7 +257,7 @@ impl Walk<'_> {
         walk.locked = true;
         walk.address = walk.first << PAGE_SHIFT;
         walk.avc = null_mut();
-        walk.detached = null_mut();
+        walk.detached = 0;
     }
 
     /// Unlocks the member, but leaves a leaf to the caller, who locked it.
@@ -310,7 +310,7 @@ impl Walk<'_> {
     /// The next VMA found by its chain.
     fn displaced(&mut self) -> Option<Vma> {
         let walk = &mut *self.0;
-        if !walk.detached.is_null() {
+        if walk.detached != 0 {
             return None;
         }
         // SAFETY: The member lock protects the tree of chains and the VMAs in it.
@@ -318,32 +318,34 @@ impl Walk<'_> {
             let anchor = (*walk.ctx).anchor;
             walk.avc = bindings::anon_vma_lazy_displaced(anchor, walk.avc, walk.first, walk.last);
             if walk.avc.is_null() {
-                walk.detached = addr_of_mut!((*walk.ctx).detached);
+                walk.detached = 1;
                 return None;
             }
             Some((*walk.avc).vma)
         }
     }
 
-    /// The next VMA from the list of detached ones.
+    /// The next VMA of those that are being unmapped.
     fn detached(&mut self) -> Option<Vma> {
         let Range { first, last } = addresses(self.0.first, self.0.last);
         let walk = &mut *self.0;
-        // SAFETY: The context is there.
-        let head = unsafe { addr_of_mut!((*walk.ctx).detached) };
+        // SAFETY: The member lock keeps what is there.
+        let (anchor, tree) = unsafe { ((*walk.ctx).anchor, (*walk.ctx).detached.as_ref()?.tree) };
+        let mut mas = maple_state(tree, walk.detached - 1);
 
         loop {
-            // SAFETY: `detached` is the head or an entry of the list, which the member lock keeps.
-            walk.detached = unsafe { (*walk.detached).next };
-            if walk.detached == head {
+            // SAFETY: Nobody changes this tree, and the member lock keeps it.
+            let vma: Vma = unsafe { bindings::mas_find(&mut mas, usize::MAX) }.cast();
+            if vma.is_null() {
                 return None;
             }
-            // SAFETY: Every entry is the `anon_vma_chain` of a natural VMA.
-            let vma = unsafe {
-                kernel::container_of!(walk.detached, bindings::vm_area_struct, anon_vma_chain)
-            };
-            // SAFETY: A VMA is on the list until it is unlinked, under the member lock.
-            if unsafe { start(vma) <= last && end(vma) > first } {
+            walk.detached = mas.last + 2;
+            // SAFETY: The member lock keeps the VMAs in the tree. Nobody faults in one, so that its
+            // anon_vma does not change either.
+            if unsafe { (*vma).anon_vma == anchor && has_no_chain(vma) }
+                // SAFETY: As above.
+                && unsafe { start(vma) <= last && end(vma) > first }
+            {
                 return Some(vma);
             }
         }
@@ -387,7 +389,7 @@ unsafe fn look_up(
 ) -> (Option<Vma>, usize) {
     // SAFETY: By the safety requirements. `mm` is valid, and so is its tree, in RCU mode, as it is
     // only destroyed after the mm was severed.
-    let (anchor, mm, tree) = unsafe { ((*ctx).anchor, (*ctx).mm, walked_tree((*ctx).mm)) };
+    let (anchor, tree) = unsafe { ((*ctx).anchor, walked_tree((*ctx).mm)) };
     let mut mas = maple_state(tree, address);
     let _rcu = rcu::read_lock();
     // SAFETY: The RCU read lock protects the nodes.
@@ -400,7 +402,7 @@ unsafe fn look_up(
     // acquire means seeing the range stored before it.
     let lazy = unsafe { Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)) }.load(Acquire);
     // SAFETY: If it is the anchor, the VMA is stable from here on: see the module's documentation.
-    let found = lazy == anchor && unsafe { accepts(vma, mm, first, last) };
+    let found = lazy == anchor && unsafe { accepts(ctx, vma, first, last) };
     (found.then_some(vma), end)
 }
 
@@ -408,16 +410,12 @@ unsafe fn look_up(
 ///
 /// # Safety
 ///
-/// `anchor` must be locked, and the member, whose address space is `mm`, not be severed.
-unsafe fn vma_at(
-    mm: *mut bindings::mm_struct,
-    anchor: *mut bindings::anon_vma,
-    address: usize,
-) -> Option<Vma> {
+/// As for [`look_up`].
+unsafe fn vma_at(ctx: *const bindings::anon_vma_lazy, address: usize) -> Option<Vma> {
     // SAFETY: By the safety requirements; see `look_up`. What is found has the anchor.
     unsafe {
-        let vma = helpers::avl_vma_at(walked_tree(mm), anchor, address);
-        (!vma.is_null() && accepts(vma, mm, address, address)).then_some(vma)
+        let vma = helpers::avl_vma_at(walked_tree((*ctx).mm), (*ctx).anchor, address);
+        (!vma.is_null() && accepts(ctx, vma, address, address)).then_some(vma)
     }
 }
 
@@ -434,7 +432,8 @@ enum Visit {
 /// The VMA that a walk found last in a member, if it has all of `[first, last]`.
 ///
 /// Whoever takes the member lock for write clears it. So since it was stored, by [`find`], neither
-/// the VMA nor its range have changed, and no displaced or detached one has become its like.
+/// the VMA nor its range have changed, and no displaced or detached one has become its like. What
+/// `munmap()` unlinks without that lock was detached under it, and not stored since.
 ///
 /// # Safety
 ///
@@ -467,24 +466,20 @@ unsafe fn has_displaced(anchor: *mut bindings::anon_vma, first: usize, last: usi
 unsafe fn find(ctx: *const bindings::anon_vma_lazy, pages: Range, bytes: Range) -> Visit {
     // SAFETY: The member lock keeps the anchor, and protects the rest.
     let (anchor, severed, detached) = unsafe {
-        let head = addr_of!((*ctx).detached);
         (
             (*ctx).anchor,
             (*ctx).mm.is_null(),
-            !core::ptr::eq((*head).next, head),
+            !(*ctx).detached.is_null(),
         )
     };
     if severed {
         return Visit::None;
     }
-    if detached {
-        return Visit::Many;
-    }
-    if bytes.first > bytes.last {
+    if detached || bytes.first > bytes.last {
         return Visit::Many;
     }
     // SAFETY: It is not severed; the member lock is held.
-    let found = unsafe { vma_at((*ctx).mm, anchor, bytes.first) };
+    let found = unsafe { vma_at(ctx, bytes.first) };
     if found.is_none() && pages.first != pages.last {
         return Visit::Many;
     }
@@ -701,23 +696,42 @@ unsafe fn rmap_walk_all(
     helpers::count_walk(nr_contexts, nr_vmas, contended);
 }
 
-/// Whether a look-up of `[first, last]` that found a VMA of `mm` with its anchor found what it
+/// Whether a lazy VMA is natural, as far as walks are concerned: they find others by their chain.
+///
+/// # Safety
+///
+/// `vma` must be lazy, and its member lock held.
+unsafe fn has_no_chain(vma: Vma) -> bool {
+    // SAFETY: By the safety requirements; this only computes an address.
+    let chain = unsafe { addr_of!((*vma).anon_vma_chain) };
+    // SAFETY: By the safety requirements.
+    unsafe { core::ptr::eq((*chain).next, chain) }
+}
+
+/// Whether a look-up of `[first, last]` that found a VMA with the anchor of `ctx` found what it
 /// looked for.
 ///
 /// # Safety
 ///
-/// The member lock must be held, and `vma->anon_vma` the anchor that it is in.
-unsafe fn accepts(vma: Vma, mm: *mut bindings::mm_struct, first: usize, last: usize) -> bool {
+/// The member lock must be held, and `ctx` not be severed.
+unsafe fn accepts(
+    ctx: *const bindings::anon_vma_lazy,
+    vma: Vma,
+    first: usize,
+    last: usize,
+) -> bool {
     let hidden = hidden();
-    // SAFETY: The VMA is stable.
-    let (start, end) = unsafe { (start(vma), end(vma)) };
-    // SAFETY: The VMA is stable; this only computes an address.
-    let chain = unsafe { addr_of!((*vma).anon_vma_chain) };
+    // SAFETY: The VMA is stable, and the member lock keeps the rest.
+    let (start, end, detached) = unsafe { (start(vma), end(vma), (*ctx).detached.as_ref()) };
+    // SAFETY: As above.
+    let natural = unsafe { (*vma).vm_mm == (*ctx).mm && has_no_chain(vma) };
 
-    // SAFETY: As above. An empty list means neither displaced nor detached.
-    let natural = unsafe { (*vma).vm_mm == mm && core::ptr::eq((*chain).next, chain) };
-
-    natural && start <= last && end > first && !(hidden != 0 && start <= hidden && hidden < end)
+    natural
+        && start <= last
+        && end > first
+        // It is found there, whether it is still here or not.
+        && !detached.is_some_and(|d| d.start <= start && start < d.end)
+        && !(hidden != 0 && start <= hidden && hidden < end)
 }
 
 /// The next VMA of a walk, with the member lock of its address space held for read.
@@ -749,74 +763,4 @@ pub(crate) unsafe extern "C" fn walk_end(walk: *mut bindings::anon_rmap_walk) {
         walk.exit();
     }
     helpers::count_walk(walk.0.nr_contexts, walk.0.nr_vmas, walk.0.contended);
-}
-
-/// Calls `each` for the natural lazy VMAs in a range, under the member lock for write.
-///
-/// # Safety
-///
-/// `ctx` must be the context of an address space whose mmap_lock is held for write.
-unsafe fn for_each_natural(
-    ctx: *mut bindings::anon_vma_lazy,
-    range: core::ops::Range<usize>,
-    mut each: impl FnMut(*mut bindings::list_head),
-) {
-    // SAFETY: The context is there, and it is not severed: munmap() is at work.
-    let (anchor, mm) = unsafe { ((*ctx).anchor, (*ctx).mm) };
-    // SAFETY: `mm` is valid.
-    let mut mas = maple_state(unsafe { vma_tree(mm) }, range.start);
-
-    // SAFETY: The anchor is in use. The mmap_lock protects the VMA tree.
-    unsafe {
-        let _lock = Member::lock(Ctx::from_ptr(ctx).anchor());
-        loop {
-            let vma: Vma = bindings::mas_find(&mut mas, range.end - 1).cast();
-            if vma.is_null() {
-                break;
-            }
-            if (*vma).anon_vma == anchor && is_natural(vma) {
-                each(addr_of_mut!((*vma).anon_vma_chain));
-            }
-        }
-    }
-}
-
-/// Lists VMAs that are about to leave the VMA tree.
-///
-/// # Context
-///
-/// mmap_lock held for write, no rmap lock; may sleep.
-///
-/// # Safety
-///
-/// `ctx` must be the context of the address space; no VMA may straddle the bounds of the range.
-pub(crate) unsafe extern "C" fn detach(
-    ctx: *mut bindings::anon_vma_lazy,
-    start: usize,
-    end: usize,
-) {
-    let mut count = 0;
-    // SAFETY: By the safety requirements. The `anon_vma_chain` of a natural VMA in the tree is
-    // unused, and the list is protected by the lock held.
-    unsafe {
-        for_each_natural(ctx, start..end, |link| {
-            bindings::list_add_tail(link, addr_of_mut!((*ctx).detached));
-            count += 1;
-        });
-    }
-    helpers::count(Event::Detach, count);
-}
-
-/// Undoes [`detach`].
-///
-/// # Safety
-///
-/// As for [`detach`], after a call of it with the same arguments.
-pub(crate) unsafe extern "C" fn reattach(
-    ctx: *mut bindings::anon_vma_lazy,
-    start: usize,
-    end: usize,
-) {
-    // SAFETY: `detach` put each of them on the list.
-    unsafe { for_each_natural(ctx, start..end, |link| helpers::avl_list_del_init(link)) };
 }

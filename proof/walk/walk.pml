@@ -59,7 +59,7 @@ typedef vma_t {
 	byte place;		/* vma->vm_start */
 	byte pgoff;		/* vma_start_anon_pgoff() */
 	byte avc;		/* anon_vma_chain: on the tree of this anchor, */
-	byte list;		/* or on the list of this context */
+	byte list;		/* in context->detached of this context */
 	bit nocopy;		/* VM_DONTCOPY */
 	bit wipe		/* VM_WIPEONFORK */
 };
@@ -325,12 +325,8 @@ inline unlink_anon_vmas(v)
 		fi;
 		if
 		:: displaced(v) ->
-			d_step {
-				assert(av[a].live && vma[v].avc == a && vma[v].list == NONE);
-				vma[v].avc = NONE
-			}
-		:: else ->
-			d_step { assert(vma[v].avc == NONE); vma[v].list = NONE }
+			d_step { assert(av[a].live && vma[v].avc == a); vma[v].avc = NONE }
+		:: else -> assert(vma[v].avc == NONE)
 		fi;
 #ifndef UNLINK_KEEPS_ANCHOR
 		vma[v].anchor = NONE;
@@ -343,10 +339,31 @@ inline unlink_anon_vmas(v)
 	fi
 }
 
+/* unmap_unlink_anon_vmas() */
+inline unlink_detached(v)
+{
+	if
+	:: vma[v].anchor != NONE && vma[v].avc == NONE ->
+#ifndef DETACHED_KEEPS_ANCHOR
+		vma[v].anchor = NONE
+#else
+		skip
+#endif
+	:: else -> unlink_anon_vmas(v)
+	fi
+}
+
 /* zap_pte_range(), under the page table lock; needs no folio lock */
 #define zap(p, pl) \
 	atomic { !mm[p].ptl -> \
 		mapcount = mapcount - (mm[p].pte[pl] == PRESENT); mm[p].pte[pl] = 0 }
+
+/* A displaced VMA is found by its chain only. */
+#ifdef DETACHED_DISPLACED
+#define DETACHED_NATURAL(v)
+#else
+#define DETACHED_NATURAL(v)	&& vma[v].avc == NONE
+#endif
 
 /* A store that replaces or frees a node of the tree. */
 #define tree_changes(p)	assert(mm[p].tree == RCU || !mm[p].reader)
@@ -896,7 +913,10 @@ locked:
 					w = w && vma[v].mm == m;
 #endif
 #ifndef NO_CHAIN_TEST
-					w = w && vma[v].avc == NONE && vma[v].list == NONE;
+					w = w && vma[v].avc == NONE;
+#endif
+#ifndef NO_RANGE_TEST
+					w = w && vma[v].list == NONE;
 #endif
 					w = w && vma[v].place == index
 				};
@@ -961,7 +981,8 @@ locked:
 		:: d_step {
 			v < NV ->
 			do
-			:: v < NV && !(vma[v].list == c && vma[v].place == index) -> v++
+			:: v < NV && !(vma[v].list == c && vma[v].place == index &&
+				       vma[v].anchor == ctx[c].anchor DETACHED_NATURAL(v)) -> v++
 			:: else -> break
 			od
 		   };
@@ -1197,13 +1218,7 @@ inline do_munmap(p, place_, fails)
 	:: fails ->			/* vma_iter_clear_gfp() has no memory */
 #ifndef NO_REATTACH
 		if
-		:: a != NONE ->		/* walk::reattach() */
-			member_lock(a);
-			if
-			:: vma[v].anchor == a && !displaced(v) -> vma[v].list = NONE
-			:: else
-			fi;
-			member_unlock(a)
+		:: a != NONE -> member_lock(a); vma[v].list = NONE; member_unlock(a)
 		:: else
 		fi;
 #endif
@@ -1216,12 +1231,19 @@ inline do_munmap(p, place_, fails)
 		detach(p, v);
 #endif
 		mmap_write_downgrade(p);
-		zap(p, place_);		/* unmap_region() */
+		/* unmap_region() */
+#ifdef HIDE_BEFORE_ZAP
+		hide(p, v);
+#endif
+		zap(p, place_);
+#if !defined NO_HIDE && !defined HIDE_BEFORE_ZAP
+		hide(p, v);
+#endif
 #ifdef UNLINK_AFTER_FREE
 		vm_area_free(v);
-		unlink_anon_vmas(v);
+		unlink_detached(v);
 #else
-		unlink_anon_vmas(v);
+		unlink_detached(v);
 		vma[v].st = UNMAPPED;
 		vm_area_free(v);
 #endif
@@ -1229,7 +1251,24 @@ inline do_munmap(p, place_, fails)
 	fi
 }
 
-/* walk::detach(), walk::for_each_natural() */
+/* anon_vma_lazy_detach(), after the zap */
+inline hide(p, v)
+{
+	if
+	:: vma[v].list != NONE ->
+#ifdef HIDE_UNLOCKED
+		vma[v].list = NONE
+#else
+		a = ctx[mm[p].ctx].anchor;
+		member_lock(a);
+		vma[v].list = NONE;
+		member_unlock(a)
+#endif
+	:: else
+	fi
+}
+
+/* anon_vma_lazy_detach(), before the tree is cleared */
 inline detach(p, v)
 {
 	a = NONE;
@@ -1237,13 +1276,8 @@ inline detach(p, v)
 	:: mm[p].ctx != NONE ->
 		a = ctx[mm[p].ctx].anchor;
 		member_lock(a);
-		if
-		:: vma[v].anchor == a && !displaced(v) ->
-			/* list_add_tail() */
-			assert(vma[v].avc == NONE && vma[v].list == NONE);
-			vma[v].list = mm[p].ctx
-		:: else
-		fi;
+		assert(vma[v].list == NONE);
+		vma[v].list = mm[p].ctx;
 #ifdef FAMILY_IN_MEMBER
 		down_write(ROOT);	/* against the order of locks */
 		up_write(ROOT);
@@ -1374,7 +1408,7 @@ inline exit_mmap(p)
 	:: pl < NP && mm[p].at[pl] == NONE -> pl++
 	:: pl < NP && mm[p].at[pl] != NONE ->
 		v = mm[p].at[pl];
-		unlink_anon_vmas(v);
+		unlink_detached(v);
 		vma[v].st = UNMAPPED;
 		pl++
 	od;
