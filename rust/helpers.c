@@ -216,6 +216,10 @@ int avl_init(unsigned int ctx_size)
 				      SLAB_ACCOUNT, NULL);
 	if (!ctx_cache)
 		return -ENOMEM;
+	if (avl_learn_init()) {
+		kmem_cache_destroy(ctx_cache);
+		return -ENOMEM;
+	}
 	get_random_bytes(&hash_key, sizeof(hash_key));
 	debugfs_dir = debugfs_create_dir("anon_vma_lazy", NULL);
 	debugfs_create_file("stats", 0400, debugfs_dir, NULL,

@@ -131,6 +131,25 @@ extern "C" {
     #[cfg(not(CONFIG_PREEMPTION))]
     fn avl_cond_resched();
     pub(crate) fn avl_list_del_init(entry: *mut bindings::list_head);
+    pub(crate) fn avl_index_alloc() -> *mut c_void;
+    pub(crate) fn avl_index_free(index: *mut c_void);
+    pub(crate) fn avl_index_lock(index: *mut c_void);
+    pub(crate) fn avl_index_unlock(index: *mut c_void);
+    pub(crate) fn avl_share_insert(
+        index: *mut c_void,
+        ctx: *mut bindings::anon_vma_lazy,
+        first: usize,
+        last: usize,
+    ) -> *mut c_void;
+    pub(crate) fn avl_share_remove(index: *mut c_void, share: *mut c_void);
+    pub(crate) fn avl_share_resize(
+        index: *mut c_void,
+        share: *mut c_void,
+        first: usize,
+        last: usize,
+    );
+    pub(crate) fn avl_share_first(index: *mut c_void, first: usize, last: usize) -> *mut c_void;
+    pub(crate) fn avl_share_next(share: *mut c_void, first: usize, last: usize) -> *mut c_void;
     fn avl_hash(ptr: *const c_void) -> u64;
     pub(crate) fn avl_killed() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;
