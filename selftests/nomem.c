@@ -620,6 +620,47 @@ static int end_many(void)
 	return err;
 }
 
+/* Children about whom a walk learns, as many as that takes and some more. */
+#define LEARNED	10
+
+static int drop(void *unused)
+{
+	return munmap(middle, 8 * psize());
+}
+
+static int start_sharers(size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (avl_child_start(&sharers[i], NULL, NULL, NULL) ||
+		    avl_child_run(&sharers[i], drop))
+			return -1;
+	return 0;
+}
+
+static int before_learn(void)
+{
+	return start_sharers(LEARNED);
+}
+
+static int event_learn(void)
+{
+	return ask(middle);
+}
+
+static int after_learn(void)
+{
+	for (size_t i = 0; i < LEARNED; i++)
+		if (sharers[i].pid && avl_child_end(&sharers[i]))
+			return -1;
+	memset(sharers, 0, sizeof(sharers));
+	return 0;
+}
+
+static int before_index(void)
+{
+	return start_sharers(LEARNED - 2);
+}
+
 struct event {
 	int (*once)(void);
 	int (*before)(void);
@@ -717,6 +758,14 @@ static const struct event poison_merged = {
 static const struct event stats = { .run = event_stats };
 static const struct event verify = { .run = event_verify };
 static const struct event walk = { .run = event_ask };
+static const struct event learn = {
+	.before = before_learn, .run = event_learn, .after = after_learn, .cannot_fail = true
+};
+
+static const struct event fork_index = {
+	.before = before_index, .run = event_fork, .after = after_learn, .cannot_fail = true
+};
+
 static const struct event walk_many = {
 	.once = once_ask_many, .run = event_ask_many, .finally = end_many
 };
@@ -877,7 +926,7 @@ static const char * const functions[] = {
 	"vms_gather_munmap_vmas", "expand_downwards", "do_brk_flags",
 	"relocate_vma_down", "setup_arg_pages", "single_open", "single_open_size",
 	"anon_vma_lazy_verify_show", "ask_write", "seq_read_iter",
-	"ksm_madvise", "__add_to_kill",
+	"ksm_madvise", "__add_to_kill", "avl_index_alloc", "avl_share_insert",
 #ifdef __x86_64__
 	"ldt_dup_context",
 #endif
@@ -955,6 +1004,10 @@ SITE(unmerge) { "ksm_madvise", NULL, NULL, 0, &unmerge };
 /* Inside of walks: they go on; or end where they are. */
 SITE(memory_failure) { "__add_to_kill", NULL, NULL, 0, &poison };
 SITE(memory_failure_merged) { "__add_to_kill", NULL, NULL, 0, &poison_merged };
+
+/* What walks learn with, and do without. */
+SITE(learn_index) { "avl_index_alloc", NULL, NULL, LAZY, &fork_index };
+SITE(learn_share) { "avl_share_insert", NULL, NULL, LAZY, &learn };
 
 /* The module's files. */
 SITE(stats_open) { "single_open", NULL, NULL, 0, &stats };
