@@ -21,7 +21,12 @@ use crate::{
         Freed,
         Node, //
     },
-    helpers, //
+    helpers,
+    learn,
+    shares::{
+        Index,
+        Share, //
+    }, //
 };
 use core::ptr::{
     addr_of,
@@ -71,6 +76,7 @@ pub(crate) struct Context {
     lazy: bindings::anon_vma_lazy,
     node: Node<Ctx, Anchor>,
     id: i64,
+    learner: learn::Node<Index, Share>,
 }
 
 /// A context.
@@ -80,6 +86,7 @@ pub(crate) struct Context {
 /// Points to a [`Context`] that is not freed, as long as who has the handle holds the family lock,
 /// or has taken it out of the family.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
 pub(crate) struct Ctx(NonNull<Context>);
 
 /// It is lazy: a flag in `lazy_state`.
@@ -196,6 +203,14 @@ impl Ctx {
         result
     }
 
+    /// What it has for learning, as long as the family lock is held.
+    pub(crate) fn learner(self, _: &Links) -> &learn::Node<Index, Share> {
+        // SAFETY: By the type invariants the context is there. What writes to the cells holds the
+        // family lock for write, or has locked the index of its parent with nobody else inside;
+        // what reads them is inside, has locked it, or holds the family lock for write.
+        unsafe { &(*self.0.as_ptr()).learner }
+    }
+
     /// The root of the family.
     ///
     /// # Safety
@@ -241,6 +256,7 @@ impl Ctx {
             addr_of_mut!((*ptr).id).write(NEXT_ID.fetch_add(1, Relaxed));
             addr_of_mut!((*ptr).lazy.detached).write(null());
             addr_of_mut!((*ptr).lazy.eager).write(eager);
+            addr_of_mut!((*ptr).learner).write(learn::Node::new());
         }
     }
 
@@ -255,6 +271,17 @@ impl Ctx {
 }
 
 impl Anchor {
+    /// The anchor that the kernel knows as `anon_vma`.
+    ///
+    /// # Safety
+    ///
+    /// The type invariants must hold for the handle.
+    pub(crate) unsafe fn from_ptr(anon_vma: *mut bindings::anon_vma) -> Self {
+        // INVARIANT: By the safety requirements.
+        // SAFETY: Likewise, it is not null.
+        Self(unsafe { NonNull::new_unchecked(anon_vma) })
+    }
+
     fn alloc(root: Option<Anchor>) -> Option<Self> {
         let root = root.map_or(null_mut(), Anchor::as_ptr);
         // SAFETY: `root` is null or an anon_vma that the caller keeps alive.
@@ -363,7 +390,8 @@ impl Forest for Links {
 
     fn node(&self, ctx: Ctx) -> &Node<Ctx, Anchor> {
         // SAFETY: By the type invariants of `Ctx` the context is there. All that writes to the
-        // cells holds the family lock for write, all that reads them for read: no data race.
+        // cells holds the family lock for write, all that reads them for read. But for the order
+        // of siblings in an index: see `learn.rs`. So there is no data race.
         unsafe { &(*ctx.0.as_ptr()).node }
     }
 
@@ -398,6 +426,10 @@ impl Forest for Links {
         let next = next.map_or(null_mut(), Anchor::as_ptr);
         // SAFETY: As in `set_holder`, for `lazy_next`.
         unsafe { (*anchor.as_ptr()).__bindgen_anon_2.lazy_next = next };
+    }
+
+    fn replace(&self, ctx: Ctx, with: Option<Ctx>) {
+        learn::replace(self, ctx, with);
     }
 }
 
@@ -562,6 +594,7 @@ pub(crate) unsafe extern "C" fn fork(
     };
 
     let family = Family::lock(root);
+    learn::prepare(&family.links, parent);
     let borrowed = family::borrow(&family.links, parent);
     // No VMA can merge with an eager one that is inherited: it has several chains.
     // SAFETY: Nobody else sees the context before it is linked.

@@ -10,7 +10,8 @@
 //! # Locking
 //!
 //! Every function that changes something needs the family lock for write, [`next`] and [`summary`]
-//! need it for read. None of them allocates or sleeps.
+//! need it for read. None of them allocates or sleeps. The order of siblings may also change while
+//! the lock is held for read, see `learn.rs`.
 //!
 //! # Invariants
 //!
@@ -33,16 +34,19 @@ pub(crate) const LEND_FROM: usize = 4;
 
 /// The links of a context.
 pub(crate) struct Node<C: Copy, A: Copy> {
-    parent: Cell<Option<C>>,
-    first_child: Cell<Option<C>>,
-    next: Cell<Option<C>>,
-    prev: Cell<Option<C>>,
+    pub(crate) parent: Cell<Option<C>>,
+    pub(crate) first_child: Cell<Option<C>>,
+    pub(crate) next: Cell<Option<C>>,
+    pub(crate) prev: Cell<Option<C>>,
     /// Held anchors that a context uses, and the root of the family.
     used: Cell<Option<A>>,
     /// Held anchors that no context uses any more.
     spare: Cell<Option<A>>,
     nr_spare: Cell<u32>,
-    dead: Cell<bool>,
+    pub(crate) dead: Cell<bool>,
+    /// Something was learned about it, and how many shares it has: for `learn.rs`, here to save room.
+    pub(crate) learned: Cell<bool>,
+    pub(crate) nr_shares: Cell<u16>,
 }
 
 impl<C: Copy, A: Copy> Node<C, A> {
@@ -57,6 +61,8 @@ impl<C: Copy, A: Copy> Node<C, A> {
             spare: Cell::new(None),
             nr_spare: Cell::new(0),
             dead: Cell::new(false),
+            learned: Cell::new(false),
+            nr_shares: Cell::new(0),
         }
     }
 }
@@ -80,6 +86,8 @@ pub(crate) trait Forest {
     fn next_anchor(&self, anchor: Self::Anchor) -> Option<Self::Anchor>;
     /// Sets what [`Forest::next_anchor`] returns.
     fn set_next_anchor(&self, anchor: Self::Anchor, next: Option<Self::Anchor>);
+    /// A context is about to be taken out; its only child takes its place, if it has one.
+    fn replace(&self, _ctx: Self::Ctx, _with: Option<Self::Ctx>) {}
 }
 
 /// What [`leave`] took out of the family, for the caller to free.
@@ -138,6 +146,7 @@ fn remove<F: Forest>(f: &F, list: &Cell<Option<F::Anchor>>, anchor: F::Anchor) {
 
 /// Takes a context out of its parent's children; `with` takes its place, if given.
 fn unlink<F: Forest>(f: &F, ctx: F::Ctx, with: Option<F::Ctx>) {
+    f.replace(ctx, with);
     let node = f.node(ctx);
     let (parent, prev, next) = (node.parent.get(), node.prev.get(), node.next.get());
     let (before, after) = match with {
@@ -334,19 +343,27 @@ pub(crate) fn summary<F: Forest>(f: &F, ctx: F::Ctx) -> Summary<F::Ctx> {
     }
 }
 
-/// The context to visit after `ctx` in the subtree of `top`: parents come before children.
-pub(crate) fn next<F: Forest>(f: &F, top: F::Ctx, ctx: F::Ctx) -> Option<F::Ctx> {
-    let first_child = f.node(ctx).first_child.get();
-    if first_child.is_some() {
-        return first_child;
+/// The context to visit after `ctx` in the subtree of `top`: parents come before children. `first`
+/// says which child to visit first, `after` which one after another, as its parent has it.
+pub(crate) fn next<F: Forest>(
+    f: &F,
+    top: F::Ctx,
+    ctx: F::Ctx,
+    first: impl Fn(F::Ctx) -> Option<F::Ctx>,
+    after: impl Fn(F::Ctx, F::Ctx) -> Option<F::Ctx>,
+) -> Option<F::Ctx> {
+    let child = first(ctx);
+    if child.is_some() {
+        return child;
     }
     let mut ctx = ctx;
     while ctx != top {
-        let node = f.node(ctx);
-        if node.next.get().is_some() {
-            return node.next.get();
+        let parent = f.node(ctx).parent.get()?;
+        let next = after(parent, ctx);
+        if next.is_some() {
+            return next;
         }
-        ctx = node.parent.get()?;
+        ctx = parent;
     }
     None
 }

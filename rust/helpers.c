@@ -216,6 +216,10 @@ int avl_init(unsigned int ctx_size)
 				      SLAB_ACCOUNT, NULL);
 	if (!ctx_cache)
 		return -ENOMEM;
+	if (avl_learn_init()) {
+		kmem_cache_destroy(ctx_cache);
+		return -ENOMEM;
+	}
 	get_random_bytes(&hash_key, sizeof(hash_key));
 	debugfs_dir = debugfs_create_dir("anon_vma_lazy", NULL);
 	debugfs_create_file("stats", 0400, debugfs_dir, NULL,
@@ -308,30 +312,6 @@ void avl_anon_vma_put(struct anon_vma *anon_vma)
 unsigned long avl_anon_pages(struct mm_struct *mm)
 {
 	return get_mm_counter_sum(mm, MM_ANONPAGES);
-}
-
-/**
- * avl_vma_at() - Look up a VMA, if it is lazy
- * @tree: The VMA tree of an address space that is not severed; the member lock is
- *	held.
- * @anchor: Its anchor.
- * @address: Where.
- *
- * Return: The VMA. It is stable once its anon_vma was seen, see walk.rs, so RCU is
- * not needed any more.
- */
-struct vm_area_struct *avl_vma_at(struct maple_tree *tree,
-				  struct anon_vma *anchor, unsigned long address)
-{
-	struct vm_area_struct *vma;
-
-	rcu_read_lock();
-	vma = mtree_load(tree, address);
-	/* Pairs with the release in anon_vma_lazy_link(): its range is there. */
-	if (vma && smp_load_acquire(&vma->anon_vma) != anchor)
-		vma = NULL;
-	rcu_read_unlock();
-	return vma;
 }
 
 /** avl_cond_resched() - cond_resched() */

@@ -50,10 +50,27 @@ void avl_ctx_free(void *ctx);
 void avl_anon_vma_get(struct anon_vma *anon_vma);
 void avl_anon_vma_put(struct anon_vma *anon_vma);
 unsigned long avl_anon_pages(struct mm_struct *mm);
-struct vm_area_struct *avl_vma_at(struct maple_tree *tree,
-				  struct anon_vma *anchor, unsigned long address);
 void avl_cond_resched(void);
 u64 avl_hash(const void *ptr);
+
+/* Defined in learn.c. */
+struct avl_index;
+struct avl_share;
+int avl_learn_init(void);
+void avl_learn_exit(void);
+struct avl_index *avl_index_alloc(void);
+void avl_index_free(struct avl_index *index);
+void avl_index_lock(struct avl_index *index);
+void avl_index_unlock(struct avl_index *index);
+struct avl_share *avl_share_insert(struct avl_index *index, struct anon_vma_lazy *ctx,
+				   unsigned long first, unsigned long last);
+void avl_share_remove(struct avl_index *index, struct avl_share *share);
+void avl_share_resize(struct avl_index *index, struct avl_share *share,
+		      unsigned long first, unsigned long last);
+struct avl_share *avl_share_first(struct avl_index *index, unsigned long first,
+				  unsigned long last);
+struct avl_share *avl_share_next(struct avl_share *share, unsigned long first,
+				 unsigned long last);
 
 /* Defined in pagetable.c. */
 bool avl_killed(void);

@@ -126,13 +126,27 @@ extern "C" {
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_vma_put(anon_vma: *mut bindings::anon_vma);
     pub(crate) fn avl_anon_pages(mm: *mut bindings::mm_struct) -> usize;
-    pub(crate) fn avl_vma_at(
-        tree: *mut bindings::maple_tree,
-        anchor: *mut bindings::anon_vma,
-        address: usize,
-    ) -> *mut bindings::vm_area_struct;
     #[cfg(not(CONFIG_PREEMPTION))]
     fn avl_cond_resched();
+    pub(crate) fn avl_index_alloc() -> *mut c_void;
+    pub(crate) fn avl_index_free(index: *mut c_void);
+    pub(crate) fn avl_index_lock(index: *mut c_void);
+    pub(crate) fn avl_index_unlock(index: *mut c_void);
+    pub(crate) fn avl_share_insert(
+        index: *mut c_void,
+        ctx: *mut bindings::anon_vma_lazy,
+        first: usize,
+        last: usize,
+    ) -> *mut c_void;
+    pub(crate) fn avl_share_remove(index: *mut c_void, share: *mut c_void);
+    pub(crate) fn avl_share_resize(
+        index: *mut c_void,
+        share: *mut c_void,
+        first: usize,
+        last: usize,
+    );
+    pub(crate) fn avl_share_first(index: *mut c_void, first: usize, last: usize) -> *mut c_void;
+    pub(crate) fn avl_share_next(share: *mut c_void, first: usize, last: usize) -> *mut c_void;
     fn avl_hash(ptr: *const c_void) -> u64;
     pub(crate) fn avl_killed() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;

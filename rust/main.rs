@@ -12,6 +12,8 @@
 //! 4. a member lock, the rwsem of an anchor, never two at a time: read by walks, write by whoever
 //!    changes VMAs or moves page tables;
 //! 5. page table locks.
+//!
+//! Inside the family lock but not inside a member lock there is that of an index, see `learn.rs`.
 
 #![crate_name = "anon_vma_lazy"]
 // Kernel structures that contain, somewhere, one that is empty in this configuration.
@@ -28,7 +30,9 @@ mod context;
 mod contexts;
 mod family;
 mod helpers;
+mod learn;
 mod oracle;
+mod shares;
 mod stats;
 mod walk;
 

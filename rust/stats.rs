@@ -11,7 +11,8 @@ use crate::{
         kernel_sum,
         sum,
         Event, //
-    }, //
+    },
+    shares, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -82,6 +83,9 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         ("walk_contexts", sum(Event::WalkContext) + leaves),
         ("walk_vmas", sum(Event::WalkVma) + leaves),
         ("walk_contended", sum(Event::WalkContended)),
+        ("indexes", shares::INDEXES.load(Relaxed)),
+        ("shares", shares::SHARES.load(Relaxed)),
+        ("holes_learned", shares::HOLES.load(Relaxed)),
         ("verify_mappings", sum(Event::VerifyMapping)),
         ("verify_missed", sum(Event::VerifyMissed)),
     ] {

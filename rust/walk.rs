@@ -26,15 +26,16 @@ use crate::{
         set_state,
         state,
         Ctx,
-        Links,
+        Member,
         LAZY,
         LEAF, //
     },
-    family,
     helpers::{
         self,
         Event, //
-    }, //
+    },
+    learn::Range,
+    shares, //
 };
 use core::ptr::{
     addr_of,
@@ -173,20 +174,11 @@ unsafe fn walked_tree(mm: *mut bindings::mm_struct) -> *mut bindings::maple_tree
     tree
 }
 
-/// What is between two page offsets, or two addresses, both inclusive.
-#[derive(Clone, Copy)]
-struct Range {
-    first: usize,
-    last: usize,
-}
-
-impl Range {
-    /// The addresses of pages with these offsets.
-    fn of_pages(first: usize, last: usize) -> Self {
-        Self {
-            first: first << PAGE_SHIFT,
-            last: (last << PAGE_SHIFT) | (PAGE_SIZE - 1),
-        }
+/// The addresses of pages with these offsets.
+fn of_pages(first: usize, last: usize) -> Range {
+    Range {
+        first: first << PAGE_SHIFT,
+        last: (last << PAGE_SHIFT) | (PAGE_SIZE - 1),
     }
 }
 
@@ -198,7 +190,7 @@ const NR_PAGES: usize = (usize::MAX >> PAGE_SHIFT) - 1;
 /// only displaced VMAs have: a range behind all VMAs whose last is below its first.
 fn addresses(first: usize, last: usize) -> Range {
     if first < NR_PAGES {
-        Range::of_pages(first, last.min(NR_PAGES - 1))
+        of_pages(first, last.min(NR_PAGES - 1))
     } else {
         Range {
             first: usize::MAX,
@@ -269,26 +261,40 @@ impl Walk<'_> {
         self.0.locked = false;
     }
 
-    /// Goes to the next context, and may let others run. False if there is none.
-    fn advance(&mut self) -> bool {
-        if self.is_leaf() {
-            return false;
-        }
-        // SAFETY: A walk may sleep.
-        unsafe { helpers::cond_resched() };
-        // SAFETY: By the type invariants the family lock is held, for as long as `links` lives, and
-        // both contexts are in the family: `anon_vma->lazy` is a context of it.
-        let next = unsafe {
-            let links = Links::new();
-            let top = Ctx::from_ptr((*self.0.anon_vma).__bindgen_anon_1.lazy);
-            family::next(&links, top, Ctx::from_ptr(self.0.ctx))
+    /// The way through the family; to be dropped with its lock.
+    fn path(&self) -> Option<shares::Path> {
+        let pages = Range {
+            first: self.0.first,
+            last: self.0.last,
         };
-        match next {
-            // INVARIANT: `next` is in the subtree, and not locked.
-            Some(next) => self.0.ctx = next.as_ptr(),
-            None => return false,
+        // SAFETY: By the type invariants the root is locked, and the anon_vma has a holder.
+        (!self.is_leaf()).then(|| unsafe { shares::Path::new(self.0.anon_vma, pages, false) })
+    }
+
+    /// What there is to learn from the member, where the walk found nothing.
+    fn hole(&self) -> Option<Range> {
+        if hidden() != 0 {
+            return None;
         }
-        true
+        // SAFETY: By the type invariants.
+        unsafe { self.path()?.hole(self.0.ctx) }
+    }
+
+    /// Goes to the next context, and may let others run. False if there is none.
+    fn advance(&mut self, hole: Option<Range>) -> bool {
+        let Some(path) = self.path() else {
+            return false;
+        };
+        // SAFETY: A walk may sleep. By the type invariants `ctx` is in the subtree.
+        let next = unsafe {
+            helpers::cond_resched();
+            path.next(self.0.ctx, hole)
+        };
+        // INVARIANT: `next` is in the subtree, and not locked. So is the holder, where `walk_end()`
+        // has nothing to end.
+        // SAFETY: By the type invariants the anon_vma has a holder.
+        self.0.ctx = next.unwrap_or(unsafe { (*self.0.anon_vma).__bindgen_anon_1.lazy });
+        next.is_some()
     }
 
     /// The next VMA found by address, by one look-up per VMA or gap in the range.
@@ -360,15 +366,21 @@ impl Walk<'_> {
 
     fn next(&mut self) -> Option<Vma> {
         loop {
+            // Nothing is learned from a member where the last call found something.
+            let first = !self.0.locked;
+            let mut hole = None;
             if self.0.locked || self.enter() {
                 let vma = self.here();
                 if vma.is_some() {
                     self.0.nr_vmas += 1;
                     return vma;
                 }
+                if first {
+                    hole = self.hole();
+                }
                 self.exit();
             }
-            if self.0.contended || !self.advance() {
+            if self.0.contended || !self.advance(hole) {
                 return None;
             }
         }
@@ -389,33 +401,30 @@ unsafe fn look_up(
 ) -> (Option<Vma>, usize) {
     // SAFETY: By the safety requirements. `mm` is valid, and so is its tree, in RCU mode, as it is
     // only destroyed after the mm was severed.
-    let (anchor, tree) = unsafe { ((*ctx).anchor, walked_tree((*ctx).mm)) };
+    let tree = unsafe { walked_tree((*ctx).mm) };
     let mut mas = maple_state(tree, address);
     let _rcu = rcu::read_lock();
     // SAFETY: The RCU read lock protects the nodes.
     let vma: Vma = unsafe { bindings::mas_walk(&mut mas) }.cast();
-    let end = mas.last.saturating_add(1);
-    if vma.is_null() {
-        return (None, end);
-    }
-    // SAFETY: The entry points to the memory of a VMA as long as RCU is held. Seeing the anchor with
-    // acquire means seeing the range stored before it.
-    let lazy = unsafe { Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)) }.load(Acquire);
-    // SAFETY: If it is the anchor, the VMA is stable from here on: see the module's documentation.
-    let found = lazy == anchor && unsafe { accepts(ctx, vma, first, last) };
-    (found.then_some(vma), end)
+    // SAFETY: The entry points to the memory of a VMA as long as RCU is held.
+    let found = !vma.is_null() && unsafe { accepts(ctx, vma, first, last) };
+    (found.then_some(vma), mas.last.saturating_add(1))
 }
 
-/// The natural VMA at an address: as [`look_up`], in fewer instructions.
+/// As [`look_up`] for the first byte of a range, in fewer instructions, but does not tell where a gap
+/// ends.
 ///
 /// # Safety
 ///
 /// As for [`look_up`].
-unsafe fn vma_at(ctx: *const bindings::anon_vma_lazy, address: usize) -> Option<Vma> {
-    // SAFETY: By the safety requirements; see `look_up`. What is found has the anchor.
+unsafe fn look_up_first(ctx: *const bindings::anon_vma_lazy, bytes: Range) -> Option<Vma> {
+    // SAFETY: As in `look_up`.
+    let tree = unsafe { walked_tree((*ctx).mm) };
+    let _rcu = rcu::read_lock();
+    // SAFETY: As in `look_up`.
     unsafe {
-        let vma = helpers::avl_vma_at(walked_tree((*ctx).mm), (*ctx).anchor, address);
-        (!vma.is_null() && accepts(ctx, vma, address, address)).then_some(vma)
+        let vma: Vma = bindings::mtree_load(tree, bytes.first).cast();
+        (!vma.is_null() && accepts(ctx, vma, bytes.first, bytes.last)).then_some(vma)
     }
 }
 
@@ -475,13 +484,21 @@ unsafe fn find(ctx: *const bindings::anon_vma_lazy, pages: Range, bytes: Range) 
     if severed {
         return Visit::None;
     }
-    if detached || bytes.first > bytes.last {
+    if detached {
         return Visit::Many;
     }
-    // SAFETY: It is not severed; the member lock is held.
-    let found = unsafe { vma_at(ctx, bytes.first) };
-    if found.is_none() && pages.first != pages.last {
-        return Visit::Many;
+    let mut found = None;
+    if bytes.first <= bytes.last {
+        // SAFETY: It is not severed.
+        found = unsafe { look_up_first(ctx, bytes) };
+        if found.is_none() && pages.first != pages.last {
+            // SAFETY: As above.
+            let (vma, end) = unsafe { look_up(ctx, bytes.first, bytes.first, bytes.last) };
+            if end <= bytes.last {
+                return Visit::Many;
+            }
+            found = vma;
+        }
     }
     // SAFETY: The anchor is locked, and the VMA stable.
     unsafe {
@@ -561,7 +578,7 @@ pub(crate) unsafe extern "C" fn rmap_walk(
 ) {
     // The usual walk, in as few instructions as possible.
     if leaf && last < NR_PAGES {
-        let bytes = Range::of_pages(first, last);
+        let bytes = of_pages(first, last);
         // SAFETY: The anchor of a leaf is locked, which keeps the VMA; it is the only one, so what
         // the callbacks return does not matter.
         unsafe {
@@ -640,6 +657,8 @@ unsafe fn rmap_walk_all(
     // SAFETY: By the safety requirements.
     let top = unsafe { (*anon_vma).__bindgen_anon_1.lazy };
     let mut ctx = top;
+    // SAFETY: The root is locked, until the walk is over.
+    let path = (!leaf).then(|| unsafe { shares::Path::new(anon_vma, pages, true) });
 
     loop {
         // SAFETY: The lock that is held keeps the context, so its anchor is there. `mm` may change to
@@ -647,6 +666,7 @@ unsafe fn rmap_walk_all(
         let (anchor, mm) = unsafe { ((*ctx).anchor, addr_of!((*ctx).mm).read_volatile()) };
         // Somebody else may use the anchor of a dead context. Of one that is severed later, nobody
         // does before the lock is dropped.
+        let mut hole = None;
         if !mm.is_null() {
             // SAFETY: As above.
             if !leaf && unsafe { helpers::lock_member_read(anchor, (*rwc).try_lock) } {
@@ -662,7 +682,13 @@ unsafe fn rmap_walk_all(
                     nr_vmas += 1;
                     visit(vma, bytes.first)
                 }
-                Visit::None => true,
+                Visit::None => {
+                    if let Some(path) = path.as_ref().filter(|_| hidden() == 0) {
+                        // SAFETY: The member lock is held.
+                        hole = unsafe { path.hole(ctx) };
+                    }
+                    true
+                }
                 Visit::Many => {
                     // SAFETY: The member lock is held, and `find()` saw that it is not severed.
                     let (go_on, nr) = unsafe { visit_many(ctx, pages, visit) };
@@ -679,15 +705,21 @@ unsafe fn rmap_walk_all(
                 break;
             }
         }
+        let Some(path) = &path else { break };
         // SAFETY: A walk may sleep. The root is locked, so both contexts are in the family.
         let next = unsafe {
             helpers::cond_resched();
-            family::next(&Links::new(), Ctx::from_ptr(top), Ctx::from_ptr(ctx))
+            path.next(ctx, hole)
         };
-        match next {
-            Some(next) => ctx = next.as_ptr(),
-            None => break,
+        // There is nothing to end where the walk began.
+        ctx = next.unwrap_or(top);
+        if next.is_none() {
+            break;
         }
+    }
+    if let Some(path) = path {
+        // SAFETY: `ctx` is where the walk is.
+        unsafe { path.end(ctx) };
     }
     if contended {
         // SAFETY: Who has set `try_lock` looks at it, and nobody else uses it.
@@ -708,18 +740,27 @@ unsafe fn has_no_chain(vma: Vma) -> bool {
     unsafe { core::ptr::eq((*chain).next, chain) }
 }
 
-/// Whether a look-up of `[first, last]` that found a VMA with the anchor of `ctx` found what it
-/// looked for.
+/// Whether a look-up of `[first, last]` in the VMA tree of a member found what it looked for.
 ///
 /// # Safety
 ///
-/// The member lock must be held, and `ctx` not be severed.
+/// `ctx` must not be severed, and its member lock held. `vma` must point to the memory of a VMA,
+/// under RCU since it was found.
+#[inline(always)]
 unsafe fn accepts(
     ctx: *const bindings::anon_vma_lazy,
     vma: Vma,
     first: usize,
     last: usize,
 ) -> bool {
+    // SAFETY: By the safety requirements. Seeing the anchor with acquire means seeing the range
+    // stored before it.
+    let lazy = unsafe { Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)) }.load(Acquire);
+    // SAFETY: By the safety requirements.
+    if lazy != unsafe { (*ctx).anchor } {
+        return false;
+    }
+    // As it is the anchor, the VMA is stable from here on: see the module's documentation.
     let hidden = hidden();
     // SAFETY: The VMA is stable, and the member lock keeps the rest.
     let (start, end, detached) = unsafe { (start(vma), end(vma), (*ctx).detached.as_ref()) };
@@ -732,6 +773,60 @@ unsafe fn accepts(
         // It is found there, whether it is still here or not.
         && !detached.is_some_and(|d| d.start <= start && start < d.end)
         && !(hidden != 0 && start <= hidden && hidden < end)
+}
+
+/// The VMA, or the gap between two, where the page offset would be an address. `None` if that is a VMA
+/// that a look-up accepts, and beyond user space.
+///
+/// # Safety
+///
+/// `ctx` must not be severed; its member lock and mmap_lock must be held.
+pub(crate) unsafe fn unmapped(ctx: *mut bindings::anon_vma_lazy, pgoff: usize) -> Option<Range> {
+    if pgoff >= NR_PAGES {
+        return None;
+    }
+    // SAFETY: By the safety requirements.
+    let (anchor, mut mas) = unsafe {
+        (
+            (*ctx).anchor,
+            maple_state(vma_tree((*ctx).mm), pgoff << PAGE_SHIFT),
+        )
+    };
+    let _rcu = rcu::read_lock();
+    // SAFETY: The mmap_lock protects the tree, and whatever VMA it has there.
+    let natural = unsafe {
+        let vma: Vma = bindings::mas_walk(&mut mas).cast();
+        !vma.is_null() && (*vma).anon_vma == anchor && is_natural(vma)
+    };
+
+    (!natural).then_some(Range {
+        first: mas.index >> PAGE_SHIFT,
+        last: mas.last >> PAGE_SHIFT,
+    })
+}
+
+/// The page offsets of the VMA with a chain that begins first of those that overlap a range.
+///
+/// # Safety
+///
+/// The member lock must be held.
+pub(crate) unsafe fn first_displaced(
+    ctx: *mut bindings::anon_vma_lazy,
+    range: Range,
+) -> Option<Range> {
+    // SAFETY: The member lock protects the tree of chains and the VMAs in it.
+    unsafe {
+        let avc =
+            bindings::anon_vma_lazy_displaced((*ctx).anchor, null_mut(), range.first, range.last);
+        (!avc.is_null()).then(|| {
+            let vma = (*avc).vma;
+            let first = anon_pgoff(vma);
+            Range {
+                first,
+                last: first + ((end(vma) - start(vma)) >> PAGE_SHIFT) - 1,
+            }
+        })
+    }
 }
 
 /// The next VMA of a walk, with the member lock of its address space held for read.
@@ -761,6 +856,10 @@ pub(crate) unsafe extern "C" fn walk_end(walk: *mut bindings::anon_rmap_walk) {
     let mut walk = Walk(unsafe { &mut *walk });
     if walk.0.locked {
         walk.exit();
+    }
+    if let Some(path) = walk.path() {
+        // SAFETY: By the type invariants `ctx` is where the walk is.
+        unsafe { path.end(walk.0.ctx) };
     }
     helpers::count_walk(walk.0.nr_contexts, walk.0.nr_vmas, walk.0.contended);
 }

@@ -575,6 +575,24 @@ static int event_verify(void)
 	return read_all(AVL_DEBUGFS "verify");
 }
 
+static int event_contexts(void)
+{
+	return read_all(AVL_DEBUGFS "contexts");
+}
+
+static int event_vmas(void)
+{
+	char question[16];
+	int err;
+
+	snprintf(question, sizeof(question), "%d", getpid());
+	err = avl_write(AVL_DEBUGFS "vmas", question);
+	if (!err)
+		return 0;
+	errno = -err;
+	return -1;
+}
+
 static int ask(const void *page)
 {
 	static char answer[65536];
@@ -618,6 +636,47 @@ static int end_many(void)
 	for (size_t i = 0; i < ARRAY_SIZE(sharers); i++)
 		err = avl_child_end(&sharers[i]) || err;
 	return err;
+}
+
+/* Children about whom a walk learns, as many as that takes and some more. */
+#define LEARNED	10
+
+static int drop(void *unused)
+{
+	return munmap(middle, 8 * psize());
+}
+
+static int start_sharers(size_t nr)
+{
+	for (size_t i = 0; i < nr; i++)
+		if (avl_child_start(&sharers[i], NULL, NULL, NULL) ||
+		    avl_child_run(&sharers[i], drop))
+			return -1;
+	return 0;
+}
+
+static int before_learn(void)
+{
+	return start_sharers(LEARNED);
+}
+
+static int event_learn(void)
+{
+	return ask(middle);
+}
+
+static int after_learn(void)
+{
+	for (size_t i = 0; i < LEARNED; i++)
+		if (sharers[i].pid && avl_child_end(&sharers[i]))
+			return -1;
+	memset(sharers, 0, sizeof(sharers));
+	return 0;
+}
+
+static int before_index(void)
+{
+	return start_sharers(LEARNED - 2);
 }
 
 struct event {
@@ -717,6 +776,19 @@ static const struct event poison_merged = {
 static const struct event stats = { .run = event_stats };
 static const struct event verify = { .run = event_verify };
 static const struct event walk = { .run = event_ask };
+static const struct event vmas = { .run = event_vmas };
+static const struct event contexts = {
+	.once = once_ask_many, .run = event_contexts, .finally = end_many
+};
+
+static const struct event learn = {
+	.before = before_learn, .run = event_learn, .after = after_learn, .cannot_fail = true
+};
+
+static const struct event fork_index = {
+	.before = before_index, .run = event_fork, .after = after_learn, .cannot_fail = true
+};
+
 static const struct event walk_many = {
 	.once = once_ask_many, .run = event_ask_many, .finally = end_many
 };
@@ -876,8 +948,9 @@ static const char * const functions[] = {
 	"commit_merge", "move_page_tables", "mas_store_gfp",
 	"vms_gather_munmap_vmas", "expand_downwards", "do_brk_flags",
 	"relocate_vma_down", "setup_arg_pages", "single_open", "single_open_size",
-	"anon_vma_lazy_verify_show", "ask_write", "seq_read_iter",
-	"ksm_madvise", "__add_to_kill",
+	"anon_vma_lazy_verify_show", "rmap_walk_write", "vmas_write",
+	"contexts_open", "seq_read_iter",
+	"ksm_madvise", "__add_to_kill", "avl_index_alloc", "avl_share_insert",
 #ifdef __x86_64__
 	"ldt_dup_context",
 #endif
@@ -956,13 +1029,19 @@ SITE(unmerge) { "ksm_madvise", NULL, NULL, 0, &unmerge };
 SITE(memory_failure) { "__add_to_kill", NULL, NULL, 0, &poison };
 SITE(memory_failure_merged) { "__add_to_kill", NULL, NULL, 0, &poison_merged };
 
+/* What walks learn with, and do without. */
+SITE(learn_index) { "avl_index_alloc", NULL, NULL, LAZY, &fork_index };
+SITE(learn_share) { "avl_share_insert", NULL, NULL, LAZY, &learn };
+
 /* The module's files. */
 SITE(stats_open) { "single_open", NULL, NULL, 0, &stats };
 SITE(stats_text) { "seq_read_iter", NULL, NULL, 0, &stats };
 SITE(verify_open) { "single_open_size", NULL, NULL, 0, &verify };
 SITE(verify_pids) { "anon_vma_lazy_verify_show", NULL, NULL, FROM_THEN_ON, &verify };
-SITE(rmap_walk) { "ask_write", NULL, NULL, FROM_THEN_ON, &walk };
-SITE(rmap_walk_more) { "ask_write", NULL, NULL, FROM_THEN_ON, &walk_many };
+SITE(rmap_walk) { "rmap_walk_write", NULL, NULL, FROM_THEN_ON, &walk };
+SITE(rmap_walk_more) { "rmap_walk_write", NULL, NULL, FROM_THEN_ON, &walk_many };
+SITE(vmas) { "vmas_write", NULL, NULL, FROM_THEN_ON, &vmas };
+SITE(contexts) { "contexts_open", NULL, NULL, FROM_THEN_ON, &contexts };
 
 FIXTURE_SETUP(site)
 {

@@ -6,6 +6,7 @@
 #![cfg(test)]
 
 #[path = "../../../rust/family.rs"]
+#[allow(dead_code)]
 mod family;
 
 mod exhaustive;

@@ -169,6 +169,12 @@ impl World {
         family.iter().filter(|a| !a.freed).count()
     }
 
+    fn next(&self, top: Ctx, ctx: Ctx) -> Option<Ctx> {
+        let first = |ctx| self.heap.node(ctx).first_child.get();
+        let after = |_, ctx| self.heap.node(ctx).next.get();
+        family::next(&self.heap, top, ctx, first, after)
+    }
+
     /// The numbers of the living that a walk from the anchor of one of them visits.
     pub(crate) fn visited_from(&self, i: usize) -> Vec<usize> {
         let anchor = self.anchors[self.processes[self.living[i]].anchor].anchor;
@@ -177,7 +183,7 @@ impl World {
         let mut visited = Vec::new();
         while let Some(ctx) = pos {
             visited.extend(self.living.iter().position(|&p| p == ctx.id as usize));
-            pos = family::next(&self.heap, top, ctx);
+            pos = self.next(top, ctx);
         }
         visited
     }
@@ -580,7 +586,7 @@ impl World {
                 visited.insert(slot);
             }
             count += 1;
-            pos = family::next(&self.heap, top, ctx);
+            pos = self.next(top, ctx);
         }
         assert_eq!(
             count,
