@@ -1638,6 +1638,25 @@ proctype mover()
 }
 #endif
 
+#ifdef S_REUSE_FIXED		/* memory of a VMA that was found, unfaulted, becomes that of a half */
+#define SETUP	family_of_one; new_vma(1, 0, 0, 0, NONE); maps(0, 1, 0); mapping = 0
+#define ACTORS	run splitter()
+proctype splitter()
+{
+	LOCALS;
+
+	mmap_fixed(0, 0);		/* needs no lock that walks take */
+	fault(0, 0, 1);
+	/* __split_vma() */
+	mmap_write_lock(0);
+	v = mm[0].at[0];
+	vm_area_dup(n, v);
+	vm_area_free(n);		/* no memory for the rest of it */
+	d_step { v = 0; n = 0 };
+	mmap_write_unlock(0)
+}
+#endif
+
 #ifdef S_FIXED			/* mmap() over it, then it goes away as well */
 #define SETUP	family_of_one; \
 	if \
