@@ -17,16 +17,15 @@
 //! RCU read-side critical section (`SLAB_TYPESAFE_BY_RCU`). Whatever has that memory now, if its
 //! `anon_vma` is the anchor of this address space, then it is a lazy VMA of this address space:
 //! only such VMAs are given that pointer, and `vm_area_dup()` does not copy it. To take it away and
-//! free the VMA, `unlink_anon_vmas()` needs the member lock, which the walk holds. So does whoever
-//! changes its range or anon page offset.
+//! free the VMA, `unlink_anon_vmas()` needs the member lock, which the walk holds; `munmap()` and exit
+//! needed it before, to have no walk come to the VMA any more. So does whoever changes its range or
+//! anon page offset.
 
 use crate::{
     context::{
         is_leaf,
         set_state,
         state,
-        Ctx,
-        Member,
         LAZY,
         LEAF, //
     },
