@@ -238,6 +238,7 @@ int avl_init(unsigned int ctx_size)
 void avl_exit(void)
 {
 	debugfs_remove(debugfs_dir);
+	avl_learn_exit();
 	kmem_cache_destroy(ctx_cache);
 }
 

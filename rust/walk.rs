@@ -303,7 +303,7 @@ impl Walk<'_> {
 
         while first <= walk.address && walk.address <= last {
             // SAFETY: The member is locked and not severed.
-            let (vma, end) = unsafe { look_up(walk.ctx, walk.address, first, last) };
+            let (vma, end) = unsafe { look_up(walk.ctx, walk.address) };
             walk.address = end;
             if vma.is_some() {
                 return vma;
@@ -335,22 +335,22 @@ impl Walk<'_> {
         let Range { first, last } = addresses(self.0.first, self.0.last);
         let walk = &mut *self.0;
         // SAFETY: The member lock keeps what is there.
-        let (anchor, tree) = unsafe { ((*walk.ctx).anchor, (*walk.ctx).detached.as_ref()?.tree) };
-        let mut mas = maple_state(tree, walk.detached - 1);
+        let (anchor, detached) = unsafe { ((*walk.ctx).anchor, (*walk.ctx).detached.as_ref()?) };
+        if last < detached.start || detached.end <= first {
+            return None;
+        }
+        let mut mas = maple_state(detached.tree, walk.detached - 1);
 
         loop {
             // SAFETY: Nobody changes this tree, and the member lock keeps it.
             let vma: Vma = unsafe { bindings::mas_find(&mut mas, usize::MAX) }.cast();
-            if vma.is_null() {
+            // SAFETY: The member lock keeps the VMAs in the tree, which are in order.
+            if vma.is_null() || unsafe { start(vma) } > last {
                 return None;
             }
             walk.detached = mas.last + 2;
-            // SAFETY: The member lock keeps the VMAs in the tree. Nobody faults in one, so that its
-            // anon_vma does not change either.
-            if unsafe { (*vma).anon_vma == anchor && has_no_chain(vma) }
-                // SAFETY: As above.
-                && unsafe { start(vma) <= last && end(vma) > first }
-            {
+            // SAFETY: As above. Nobody faults in one, so that its anon_vma does not change either.
+            if unsafe { end(vma) > first && (*vma).anon_vma == anchor && has_no_chain(vma) } {
                 return Some(vma);
             }
         }
@@ -386,18 +386,12 @@ impl Walk<'_> {
     }
 }
 
-/// Looks up the natural VMA at an address. Returns it, if it has a byte of `[first, last]`, and
-/// where what is there ends, VMA or gap.
+/// Looks up the natural VMA at an address, and where what is there ends, VMA or gap.
 ///
 /// # Safety
 ///
 /// `ctx` must not be severed, and its member lock held.
-unsafe fn look_up(
-    ctx: *const bindings::anon_vma_lazy,
-    address: usize,
-    first: usize,
-    last: usize,
-) -> (Option<Vma>, usize) {
+unsafe fn look_up(ctx: *const bindings::anon_vma_lazy, address: usize) -> (Option<Vma>, usize) {
     // SAFETY: By the safety requirements. `mm` is valid, and so is its tree, in RCU mode, as it is
     // only destroyed after the mm was severed.
     let tree = unsafe { walked_tree((*ctx).mm) };
@@ -406,24 +400,26 @@ unsafe fn look_up(
     // SAFETY: The RCU read lock protects the nodes.
     let vma: Vma = unsafe { bindings::mas_walk(&mut mas) }.cast();
     // SAFETY: The entry points to the memory of a VMA as long as RCU is held.
-    let found = !vma.is_null() && unsafe { accepts(ctx, vma, first, last) };
-    (found.then_some(vma), mas.last.saturating_add(1))
+    if !vma.is_null() && unsafe { accepts(ctx, vma, address) } {
+        // SAFETY: It is stable.
+        return (Some(vma), unsafe { end(vma) });
+    }
+    (None, mas.last.saturating_add(1))
 }
 
-/// As [`look_up`] for the first byte of a range, in fewer instructions, but does not tell where a gap
-/// ends.
+/// As [`look_up`], in fewer instructions, but does not tell where a gap ends.
 ///
 /// # Safety
 ///
 /// As for [`look_up`].
-unsafe fn look_up_first(ctx: *const bindings::anon_vma_lazy, bytes: Range) -> Option<Vma> {
+unsafe fn look_up_only(ctx: *const bindings::anon_vma_lazy, address: usize) -> Option<Vma> {
     // SAFETY: As in `look_up`.
     let tree = unsafe { walked_tree((*ctx).mm) };
     let _rcu = rcu::read_lock();
     // SAFETY: As in `look_up`.
     unsafe {
-        let vma: Vma = bindings::mtree_load(tree, bytes.first).cast();
-        (!vma.is_null() && accepts(ctx, vma, bytes.first, bytes.last)).then_some(vma)
+        let vma: Vma = bindings::mtree_load(tree, address).cast();
+        (!vma.is_null() && accepts(ctx, vma, address)).then_some(vma)
     }
 }
 
@@ -489,10 +485,10 @@ unsafe fn find(ctx: *const bindings::anon_vma_lazy, pages: Range, bytes: Range) 
     let mut found = None;
     if bytes.first <= bytes.last {
         // SAFETY: It is not severed.
-        found = unsafe { look_up_first(ctx, bytes) };
+        found = unsafe { look_up_only(ctx, bytes.first) };
         if found.is_none() && pages.first != pages.last {
             // SAFETY: As above.
-            let (vma, end) = unsafe { look_up(ctx, bytes.first, bytes.first, bytes.last) };
+            let (vma, end) = unsafe { look_up(ctx, bytes.first) };
             if end <= bytes.last {
                 return Visit::Many;
             }
@@ -739,19 +735,15 @@ unsafe fn has_no_chain(vma: Vma) -> bool {
     unsafe { core::ptr::eq((*chain).next, chain) }
 }
 
-/// Whether a look-up of `[first, last]` in the VMA tree of a member found what it looked for.
+/// Whether a look-up of an address in the VMA tree of a member found what it looked for. It may be a
+/// VMA that came after, in the memory of the one that was found: somewhere else.
 ///
 /// # Safety
 ///
 /// `ctx` must not be severed, and its member lock held. `vma` must point to the memory of a VMA,
 /// under RCU since it was found.
 #[inline(always)]
-unsafe fn accepts(
-    ctx: *const bindings::anon_vma_lazy,
-    vma: Vma,
-    first: usize,
-    last: usize,
-) -> bool {
+unsafe fn accepts(ctx: *const bindings::anon_vma_lazy, vma: Vma, address: usize) -> bool {
     // SAFETY: By the safety requirements. Seeing the anchor with acquire means seeing the range
     // stored before it.
     let lazy = unsafe { Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)) }.load(Acquire);
@@ -767,8 +759,8 @@ unsafe fn accepts(
     let natural = unsafe { (*vma).vm_mm == (*ctx).mm && has_no_chain(vma) };
 
     natural
-        && start <= last
-        && end > first
+        && start <= address
+        && address < end
         // It is found there, whether it is still here or not.
         && !detached.is_some_and(|d| d.start <= start && start < d.end)
         && !(hidden != 0 && start <= hidden && hidden < end)
