@@ -58,6 +58,7 @@ struct avl_index;
 struct avl_share;
 int avl_learn_init(void);
 void avl_learn_exit(void);
+unsigned long avl_learn_bytes(unsigned long indexes, unsigned long shares);
 struct avl_index *avl_index_alloc(void);
 void avl_index_free(struct avl_index *index);
 void avl_index_lock(struct avl_index *index);

@@ -128,6 +128,7 @@ extern "C" {
     pub(crate) fn avl_anon_pages(mm: *mut bindings::mm_struct) -> usize;
     #[cfg(not(CONFIG_PREEMPTION))]
     fn avl_cond_resched();
+    pub(crate) fn avl_learn_bytes(indexes: usize, shares: usize) -> usize;
     pub(crate) fn avl_index_alloc() -> *mut c_void;
     pub(crate) fn avl_index_free(index: *mut c_void);
     pub(crate) fn avl_index_lock(index: *mut c_void);

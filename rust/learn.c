@@ -65,6 +65,12 @@ void avl_learn_exit(void)
 	kmem_cache_destroy(index_cache);
 }
 
+/** avl_learn_bytes() - Memory of so many indexes and shares */
+unsigned long avl_learn_bytes(unsigned long indexes, unsigned long shares)
+{
+	return indexes * sizeof(struct avl_index) + shares * sizeof(struct avl_share);
+}
+
 /** avl_index_alloc() - Allocate an empty index; NULL if out of memory */
 struct avl_index *avl_index_alloc(void)
 {

@@ -6,7 +6,7 @@
 //! walk that finds nothing in a child learns the *hole* that it looked into: neither the child nor
 //! whoever is forked from it will ever map a page there that it inherited. Later walks pass it by.
 //!
-//! A parent with [`Shares::LEARN_FROM`] children has an *index*. The children that nothing was
+//! A parent that forks with [`Shares::LEARN_FROM`] children has an *index*. The children that nothing was
 //! learned about stay in the chain of siblings as before, and are visited one after the other.
 //! Behind them in the chain, and found through the index, are the *learned* ones: each has a few
 //! *shares*, ranges of page offsets that it may still have in common with its parent. The index
@@ -89,7 +89,7 @@ pub(crate) trait Shares: Forest {
     /// Names a share.
     type Share: Copy + Eq;
 
-    /// With this many children a context gets an index.
+    /// With this many children a context gets an index when it forks once more.
     const LEARN_FROM: usize;
     /// More shares than this a child does not get: a walk goes through them to find its position.
     const MAX_SHARES: u16;
@@ -469,7 +469,6 @@ pub(crate) fn end<F: Shares>(f: &F, walk: &Walk<F::Ctx>, mut ctx: F::Ctx) {
 fn learn<F: Shares>(f: &F, index: F::Index, ctx: F::Ctx, hole: Range) {
     let (node, links) = (f.learner(ctx), f.node(ctx));
 
-    f.count();
     if !links.learned.get() {
         // All of it or nothing: whoever learns is done with the child, and must not meet it again.
         let mut shares = None;
@@ -497,14 +496,17 @@ fn learn<F: Shares>(f: &F, index: F::Index, ctx: F::Ctx, hole: Range) {
         links.nr_shares.set(nr_shares);
         links.learned.set(true);
         to_learned(f, index, ctx);
+        f.count();
         return;
     }
 
+    let mut new = false;
     let mut prev = None;
     let mut pos = node.shares.get();
     while let Some(share) = pos {
         let next = f.sibling(share);
         let range = f.range(share);
+        new |= range.overlaps(hole);
         let before = Range {
             last: hole.first.wrapping_sub(1),
             ..range
@@ -533,18 +535,23 @@ fn learn<F: Shares>(f: &F, index: F::Index, ctx: F::Ctx, hole: Range) {
                 pos
             }
             (true, true) => {
-                if links.nr_shares.get() < F::MAX_SHARES {
-                    if let Some(second) = f.insert(index, ctx, after) {
+                let room = links.nr_shares.get() < F::MAX_SHARES;
+                match room.then(|| f.insert(index, ctx, after)).flatten() {
+                    Some(second) => {
                         f.set_sibling(second, next);
                         f.set_sibling(share, Some(second));
                         f.resize(index, share, before);
                         links.nr_shares.set(links.nr_shares.get() + 1);
                     }
+                    None => new = false,
                 }
                 pos
             }
         };
         pos = next;
+    }
+    if new {
+        f.count();
     }
 }
 

@@ -38,6 +38,17 @@ pub(crate) static SHARES: Atomic<i64> = Atomic::<i64>::new(0);
 /// Holes that were learned.
 pub(crate) static HOLES: Atomic<i64> = Atomic::<i64>::new(0);
 
+/// Memory of indexes and shares.
+pub(crate) fn bytes() -> usize {
+    // SAFETY: No requirements.
+    unsafe {
+        helpers::avl_learn_bytes(
+            INDEXES.load(Relaxed) as usize,
+            SHARES.load(Relaxed) as usize,
+        )
+    }
+}
+
 /// The beginning of `struct avl_index`, all zeroes when it is new.
 #[repr(C)]
 pub(crate) struct RawIndex {

@@ -53,7 +53,9 @@ unsafe extern "C" fn anon_vma_lazy_stats_show(m: *mut bindings::seq_file, _: *mu
         size_of::<b::anon_vma_chain>() as i64,
         size_of::<Context>() as i64,
     );
-    let bytes_saved = anon_vmas_saved * anon_vma + chains_saved * chain - contexts * context;
+    let bytes_saved = anon_vmas_saved * anon_vma + chains_saved * chain
+        - contexts * context
+        - shares::bytes() as i64;
 
     let leaves = sum(Event::WalkLeaf);
 

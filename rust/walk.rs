@@ -784,10 +784,12 @@ pub(crate) unsafe fn unmapped(ctx: *mut bindings::anon_vma_lazy, pgoff: usize) -
         )
     };
     let _rcu = rcu::read_lock();
-    // SAFETY: The mmap_lock protects the tree, and whatever VMA it has there.
+    // SAFETY: The mmap_lock protects the tree, and whatever VMA it has there; it may become lazy.
     let natural = unsafe {
         let vma: Vma = bindings::mas_walk(&mut mas).cast();
-        !vma.is_null() && (*vma).anon_vma == anchor && is_natural(vma)
+        !vma.is_null()
+            && Atomic::from_ptr(addr_of_mut!((*vma).anon_vma)).load(Relaxed) == anchor
+            && is_natural(vma)
     };
 
     (!natural).then_some(Range {
