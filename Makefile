@@ -13,10 +13,11 @@ VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),pla
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER SPHINXBUILD CPUS JOBS SAVE
+export PROFILE PER RUN
 
 .NOTPARALLEL:
 .PHONY: all setup kernel modules initramfs demo check check-all check-tool kselftest proof mutants
-.PHONY: soak bench tool doc paths clean help
+.PHONY: soak bench profile tool doc paths clean help
 all: help
 
 setup:
@@ -39,7 +40,7 @@ initramfs: modules
 
 # It needs large packages.
 bench: export BENCH = 1
-demo check check-tool kselftest soak bench: initramfs
+demo check check-tool kselftest soak bench profile: initramfs
 	@scripts/$@
 
 check-all: setup
@@ -68,6 +69,7 @@ Commands:
   make proof       run the proofs that need no kernel; ends likewise
   make soak        stress for 30 minutes (MINUTES=), or so; ends likewise
   make bench       measure against stock: a table, charts; "N rows measured, N bounds met, N not met"
+  make profile     where the instructions of a row are: PROFILE=walk_leaf PER=rmap_walk_anon
   make tool        test the command anon-vma-lazy on recorded files; ends likewise
   make check-tool  test it in the guest; ends likewise
   make doc         the book as HTML: build/doc/index.html

@@ -2,6 +2,9 @@
 /* What the benchmarks share. All print lines "name value unit". */
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -48,13 +51,36 @@ static int compare(const void *a, const void *b)
 }
 
 /*
+ * Goes on with one row for ever, for make profile, which is told where modules are.
+ */
+static void profile(const char *name, long (*round)(long nr), long nr)
+{
+	FILE *modules = fopen("/proc/modules", "r");
+	FILE *log = fopen("/dev/kmsg", "w");
+	char line[256];
+
+	MUST(modules && log);
+	while (fgets(line, sizeof(line), modules)) {
+		fputs(line, log);
+		fflush(log);
+	}
+	fprintf(log, "profile %s\n", name);
+	fclose(log);
+	for (;;)
+		round(nr);
+}
+
+/*
  * Prints the median of what some rounds of ops operations took, per operation,
  * after one to warm up. An interrupt makes one round longer, not the median.
  */
 void bench_run(const char *name, long (*round)(long nr), long nr, long ops)
 {
+	const char *wanted = getenv("PROFILE");
 	long took[ROUNDS];
 
+	if (wanted && !strcmp(wanted, name))
+		profile(name, round, nr);
 	bench_settle();
 	round(nr);
 	for (int i = 0; i < ROUNDS; i++)
