@@ -53,7 +53,7 @@ static int compare(const void *a, const void *b)
 /*
  * Goes on with one row for ever, for make profile, which is told where modules are.
  */
-static void profile(const char *name, long (*round)(long nr), long nr)
+static void run_forever(const char *name, long (*round)(long nr), long nr)
 {
 	FILE *modules = fopen("/proc/modules", "r");
 	FILE *log = fopen("/dev/kmsg", "w");
@@ -80,7 +80,7 @@ void bench_run(const char *name, long (*round)(long nr), long nr, long ops)
 	long took[ROUNDS];
 
 	if (wanted && !strcmp(wanted, name))
-		profile(name, round, nr);
+		run_forever(name, round, nr);
 	bench_settle();
 	round(nr);
 	for (int i = 0; i < ROUNDS; i++)

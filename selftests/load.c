@@ -358,14 +358,17 @@ FIXTURE_TEARDOWN(nomem)
 	avl_write(PRINTK, self->console);
 }
 
+/* This is slow on kernels with many checks: half of them with ENABLED=0, half without. */
 TEST_F(nomem, each)
 {
+	const char *enabled = getenv("ENABLED");
+	const int first = enabled && !strcmp(enabled, "0") ? 1 : 2;
+	int nth = first, tried = 0, failures = 0;
 	char complaint[1024];
-	int nth = 0, failures = 0;
 	bool failed;
 
-	do {
-		inject_arm(++nth);
+	for (;; nth += 2) {
+		inject_arm(nth);
 		const int err = load("enabled=0");
 
 		failed = inject_disarm();
@@ -380,10 +383,13 @@ TEST_F(nomem, each)
 		ASSERT_NE(0, access(AVL_DEBUGFS, F_OK));
 		ASSERT_NE(0, access("/sys/module/" NAME, F_OK));
 		ASSERT_GT(0, avl_slab(NAME));
-	} while (failed);
-	TH_LOG("%d allocations failed, %d times insmod", nth - 1, failures);
+		if (!failed)
+			break;
+		tried++;
+	}
+	TH_LOG("%d allocations failed, %d times insmod", tried, failures);
 	ASSERT_LT(0, failures);
-	ASSERT_LT(failures, nth - 1);
+	ASSERT_LT(failures, tried);
 	ASSERT_LE(0, kmsg_scan(self->last, complaint, sizeof(complaint)));
 	ASSERT_STREQ("", complaint);
 }
