@@ -80,8 +80,9 @@ static struct answer *ask(ask_fn *fn, const char *question, int *err)
 	}
 }
 
-static ssize_t ask_write(struct file *file, const char __user *ubuf, size_t size,
-			 ask_fn *fn)
+/* selftests/nomem.c looks for it in stack traces. */
+static noinline ssize_t ask_write(struct file *file, const char __user *ubuf,
+				  size_t size, ask_fn *fn)
 {
 	char question[QUESTION] = "";
 	struct answer *answer;

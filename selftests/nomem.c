@@ -948,8 +948,8 @@ static const char * const functions[] = {
 	"commit_merge", "move_page_tables", "mas_store_gfp",
 	"vms_gather_munmap_vmas", "expand_downwards", "do_brk_flags",
 	"relocate_vma_down", "setup_arg_pages", "single_open", "single_open_size",
-	"anon_vma_lazy_verify_show", "rmap_walk_write", "vmas_write",
-	"contexts_open", "seq_read_iter",
+	"anon_vma_lazy_verify_show", "ask_write", "contexts_open",
+	"seq_read_iter",
 	"ksm_madvise", "__add_to_kill", "avl_index_alloc", "avl_share_insert",
 #ifdef __x86_64__
 	"ldt_dup_context",
@@ -1038,9 +1038,9 @@ SITE(stats_open) { "single_open", NULL, NULL, 0, &stats };
 SITE(stats_text) { "seq_read_iter", NULL, NULL, 0, &stats };
 SITE(verify_open) { "single_open_size", NULL, NULL, 0, &verify };
 SITE(verify_pids) { "anon_vma_lazy_verify_show", NULL, NULL, FROM_THEN_ON, &verify };
-SITE(rmap_walk) { "rmap_walk_write", NULL, NULL, FROM_THEN_ON, &walk };
-SITE(rmap_walk_more) { "rmap_walk_write", NULL, NULL, FROM_THEN_ON, &walk_many };
-SITE(vmas) { "vmas_write", NULL, NULL, FROM_THEN_ON, &vmas };
+SITE(rmap_walk) { "ask_write", NULL, NULL, FROM_THEN_ON, &walk };
+SITE(rmap_walk_more) { "ask_write", NULL, NULL, FROM_THEN_ON, &walk_many };
+SITE(vmas) { "ask_write", NULL, NULL, FROM_THEN_ON, &vmas };
 SITE(contexts) { "contexts_open", NULL, NULL, FROM_THEN_ON, &contexts };
 
 FIXTURE_SETUP(site)
