@@ -39,6 +39,7 @@ use crate::{
 };
 use core::ptr::addr_of_mut;
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     bindings,
     error::code::*,
     ffi::{
@@ -229,7 +230,8 @@ impl Records {
     /// Makes room for so many more, and as many as there are.
     fn grow(&mut self, number: usize) -> Result {
         self.sort();
-        self.0.reserve(self.0.len() + number, GFP_KERNEL)?;
+        self.0
+            .reserve(self.0.len() + number, GFP_KERNEL | __GFP_NOWARN)?;
         Ok(())
     }
 }

@@ -30,6 +30,7 @@ use core::{
     }, //
 };
 use kernel::{
+    alloc::flags::__GFP_NOWARN,
     bindings,
     error::{
         code::*,
@@ -68,7 +69,8 @@ pub(crate) fn pids() -> Result<KVVec<c_int>> {
     // SAFETY: No room, nothing written.
     let count = unsafe { h::avl_pids(null_mut(), 0) } as usize;
     // Some room for those forked meanwhile.
-    let mut pids = KVVec::from_elem(0 as c_int, count + count / 4 + 64, GFP_KERNEL)?;
+    let room = count + count / 4 + 64;
+    let mut pids = KVVec::from_elem(0 as c_int, room, GFP_KERNEL | __GFP_NOWARN)?;
     // SAFETY: There is room for as many.
     let found = unsafe { h::avl_pids(pids.as_mut_ptr(), pids.len() as c_uint) } as usize;
     pids.truncate(found);
