@@ -257,6 +257,39 @@ void *avl_map(unsigned long page, unsigned long pages)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 }
 
+/*
+ * Takes what memory may be committed, but for a little, in a VMA behind all others
+ * of the tests, where a fork fails then. How much that is takes trying: an exec that
+ * failed leaves the kernel's count of what is committed too low, on stock too.
+ * -errno on failure.
+ */
+int avl_commit_all(void)
+{
+	const unsigned long first = 1UL << 20, spare = 64UL << 20;
+	unsigned long page = first;
+	int err;
+
+	err = avl_write("/proc/sys/vm/overcommit_kbytes", "1") ?:
+	      avl_write("/proc/sys/vm/overcommit_memory", "2");
+	if (err)
+		return err;
+	for (unsigned long size = 1UL << 40; size >= spare; size /= 2) {
+		while (avl_map(page, size / psize()) != MAP_FAILED)
+			page += size / psize();
+	}
+	/* What is left has to be more than is spared. */
+	if ((page - first) * psize() < 4 * spare)
+		return -ENOMEM;
+	return munmap(avl_addr(page - spare / psize()), spare) ? -errno : 0;
+}
+
+/* As it was. */
+void avl_commit_default(void)
+{
+	avl_write("/proc/sys/vm/overcommit_memory", "0");
+	avl_write("/proc/sys/vm/overcommit_ratio", "50");
+}
+
 /* VMAs in a range of this process, -errno on failure. */
 int avl_vmas(const void *p, size_t size)
 {

@@ -83,6 +83,8 @@ int avl_write(const char *path, const char *text);
 
 void *avl_addr(unsigned long page);
 void *avl_map(unsigned long page, unsigned long pages);
+int avl_commit_all(void);
+void avl_commit_default(void);
 int avl_vmas(const void *p, size_t size);
 int avl_swapped(const void *p, size_t size);
 int avl_move(pid_t pid, const void *p, size_t size, int node);

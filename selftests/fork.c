@@ -115,23 +115,6 @@ TEST_F(vmas, unfaulted)
 	ASSERT_TRUE(avl_check(area, psize(), 3));
 }
 
-/*
- * A VMA that may not be had twice, behind all others of the tests: half of what
- * may be had at the least. The limit alone does not tell: an exec that failed
- * may have left the kernel's count of what is committed too low, on stock too.
- */
-static void map_large(struct __test_metadata *_metadata)
-{
-	unsigned long size = 1UL << 40;
-
-	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_kbytes", "1"));
-	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_memory", "2"));
-	while (avl_map(1UL << 20, size / psize()) == MAP_FAILED) {
-		size /= 2;
-		ASSERT_LT(psize(), size);
-	}
-}
-
 /* Forks that fail when most VMAs and their page tables are copied. */
 TEST_F(vmas, fails)
 {
@@ -145,7 +128,7 @@ TEST_F(vmas, fails)
 	avl_fill(avl_addr(100), PAGES * psize(), 50);
 	ASSERT_EQ(moved, mremap(avl_addr(100), PAGES * psize(), PAGES * psize(),
 				MREMAP_MAYMOVE | MREMAP_FIXED, moved));
-	map_large(_metadata);
+	ASSERT_EQ(0, avl_commit_all());
 	avl_mark();
 	for (int i = 0; i < 10; i++) {
 		pid_t pid = fork();
@@ -154,8 +137,7 @@ TEST_F(vmas, fails)
 			_exit(EXIT_FAILURE);
 		failures += pid == -1 && errno == ENOMEM;
 	}
-	avl_write("/proc/sys/vm/overcommit_memory", "0");
-	avl_write("/proc/sys/vm/overcommit_ratio", "50");
+	avl_commit_default();
 	ASSERT_EQ(10, failures);
 	ASSERT_LAZY(10, "forks");
 	ASSERT_EQ(0, avl_since("contexts"));

@@ -138,8 +138,7 @@ FIXTURE_TEARDOWN_PARENT(race)
 {
 	char hit[1024];
 
-	avl_write("/proc/sys/vm/overcommit_memory", "0");
-	avl_write("/proc/sys/vm/overcommit_ratio", "50");
+	avl_commit_default();
 	EXPECT_EQ(0, ksm_stop());
 	EXPECT_LE(0, kmsg_scan(self->log, hit, sizeof(hit)));
 	EXPECT_STREQ("", hit);
@@ -322,18 +321,11 @@ TEST_F(race, dontfork)
 TEST_F(race, failed_fork)
 {
 	const unsigned long size = PAGES * psize();
-	unsigned long large = 1UL << 40;
 	int i = 0;
 
 	ASSERT_EQ(avl_addr(0), avl_map(0, PAGES));
 	avl_fill(avl_addr(0), size, 0);
-	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_kbytes", "1"));
-	ASSERT_EQ(0, avl_write("/proc/sys/vm/overcommit_memory", "2"));
-	/* More than half of what may be had. */
-	while (avl_map(1UL << 20, large / psize()) == MAP_FAILED) {
-		large /= 2;
-		ASSERT_LT(psize(), large);
-	}
+	ASSERT_EQ(0, avl_commit_all());
 	ASSERT_EQ(0, start(&self->m, variant->migrate, avl_addr(0), avl_addr(0)));
 	for (; more(i, self->migrated); i++) {
 		for (int c = 0; c < 10; c++) {
