@@ -38,7 +38,7 @@ PATCHES = pathlib.Path(__file__).parent.parent / "patches"
 # site, and 5-level page tables, which KASAN kernels are booted without.
 MAY_SKIP = {
     re.compile(r"\bnomem\b"): {"plain", "kcsan", "ubsan", "prove", "16k"},
-    re.compile(r"\blast_offset$"): {"debug", "kasan", "arm64"},
+    re.compile(r"\blast_offset$"): {"debug", "kasan", "kmemleak", "arm64"},
 }
 
 
