@@ -43,7 +43,8 @@ unsigned int avl_pids(pid_t *pids, unsigned int max)
 
 	rcu_read_lock();
 	for_each_process(p) {
-		if (p->flags & PF_KTHREAD)
+		/* This flag does not change; others may. */
+		if (data_race(p->flags) & PF_KTHREAD)
 			continue;
 		if (n < max)
 			pids[n] = task_pid_nr(p);

@@ -27,7 +27,8 @@ HARMLESS = re.compile(r"Lock dependency validator|lockdep_subclasses|Command lin
                       r"KernelAddressSanitizer initialized|RCU lockdep checking|"
                       r"Memory failure: Out of memory while machine check handling")
 # KCSAN is strict, and finds races all over the kernel. Ours are those in the module, in what Rust
-# calls, or in a function that the series changes, be it by way of a list or tree helper.
+# calls, or in a function that the series changes, be it by way of a list or tree helper, unless the
+# access is marked: that answers it.
 RACE = "BUG: KCSAN: "
 RACE_END = "Reported by Kernel Concurrency Sanitizer on:"
 ACCESS = re.compile(r"\] (race at unknown origin|(read|write)\S*( \(\w+\))? to 0x)")
@@ -69,8 +70,8 @@ def our_race(lines, changed):
     """Whether a report of KCSAN, which has one or two stacks, is about our code."""
     innermost = False
     for line in lines:
-        if ACCESS.search(line):
-            innermost = True
+        if access := ACCESS.search(line):
+            innermost = access[3] != " (marked)"
         elif innermost and (frame := FRAME.match(line)) and not HELPER.match(frame[1]):
             if frame[2] == "anon_vma_lazy" or frame[1].startswith("rust_") or frame[1] in changed:
                 return True
