@@ -8,6 +8,8 @@
 #[path = "../../../rust/family.rs"]
 #[allow(dead_code)]
 mod family;
+#[path = "../../setting.rs"]
+mod setting;
 
 mod exhaustive;
 mod heap;
@@ -15,12 +17,4 @@ mod random;
 mod regressions;
 mod world;
 
-/// A setting from the environment.
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok().filter(|v| !v.is_empty())?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable}={value}: must be a number")),
-    )
-}
+use setting::number;

@@ -10,17 +10,11 @@
 mod family;
 #[path = "../../../rust/learn.rs"]
 mod learn;
+#[path = "../../setting.rs"]
+mod setting;
 
 mod heap;
 mod tests;
 mod world;
 
-/// A setting from the environment.
-fn number(variable: &str) -> Option<u64> {
-    let value = std::env::var(variable).ok().filter(|v| !v.is_empty())?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{variable}={value}: must be a number")),
-    )
-}
+use setting::number;
