@@ -215,7 +215,8 @@ impl Ctx {
     ///
     /// # Safety
     ///
-    /// An address space must refer to the context, which is then there without the family lock.
+    /// An address space must refer to the context, which is then there without the family lock. It
+    /// must not fork for the first time: its mmap_lock is held, or it is being torn down.
     unsafe fn root(self) -> Anchor {
         // SAFETY: By the safety requirements.
         unsafe { self.anchor() }.root()
@@ -295,11 +296,13 @@ impl Anchor {
         self.0.as_ptr()
     }
 
-    /// The root of the family.
+    /// The root of the family, itself before the first fork: then others may set it, once, under
+    /// the mmap_lock held for write.
     fn root(self) -> Self {
-        // SAFETY: By the type invariants the anon_vma is there, and its `root`, which never changes
-        // after its allocation, is there as long: the anon_vma has a reference on it.
-        Self(unsafe { NonNull::new_unchecked((*self.as_ptr()).root) })
+        // INVARIANT: The root is lazy, too, and held as long as there is a family.
+        // SAFETY: By the type invariants the anon_vma is there, and its `root` as long: the anon_vma
+        // is that itself or has a reference on it.
+        Self(unsafe { NonNull::new_unchecked(addr_of!((*self.as_ptr()).root).read_volatile()) })
     }
 
     fn get(self) {
@@ -323,10 +326,20 @@ impl Anchor {
     ///
     /// As for [`Anchor::put`].
     unsafe fn release(self) {
-        ANCHORS.add(-1, Relaxed);
         if self.root() == self {
             FAMILIES.add(-1, Relaxed);
         }
+        // SAFETY: By the safety requirements.
+        unsafe { self.free() };
+    }
+
+    /// Drops the reference of its allocation.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Anchor::put`].
+    unsafe fn free(self) {
+        ANCHORS.add(-1, Relaxed);
         // SAFETY: By the safety requirements.
         unsafe { self.put() };
     }
@@ -500,17 +513,9 @@ unsafe fn release(mut freed: Freed<Ctx, Anchor>) {
 /// `mm` must be valid.
 unsafe fn create(mm: *mut bindings::mm_struct) -> Option<Ctx> {
     let ctx = Ctx::alloc()?;
-    let root = Anchor::alloc(None);
-    let anchor = root.and_then(|root| Anchor::alloc(Some(root)));
-    let (Some(root), Some(anchor)) = (root, anchor) else {
-        ANCHORS.add(-i64::from(root.is_some()), Relaxed);
-        // SAFETY: Nobody else has seen either.
-        unsafe {
-            if let Some(root) = root {
-                root.put();
-            }
-            ctx.free();
-        }
+    let Some(anchor) = Anchor::alloc(None) else {
+        // SAFETY: Nobody else has seen it.
+        unsafe { ctx.free() };
         return None;
     };
 
@@ -518,8 +523,8 @@ unsafe fn create(mm: *mut bindings::mm_struct) -> Option<Ctx> {
     // Where there are more VMAs, some may be eager.
     // SAFETY: Nobody else sees the context; the mmap_lock protects the number.
     unsafe { ctx.init(anchor, mm, (*mm).__bindgen_anon_1.map_count != 1) };
-    // INVARIANT: Nobody else sees the context and the anchors.
-    family::found(&Links(()), ctx, root);
+    // INVARIANT: Nobody else sees the context and its anchor.
+    family::found(&Links(()), ctx);
     anchor.set_leaf(true);
     Some(ctx)
 }
@@ -557,7 +562,7 @@ pub(crate) unsafe extern "C" fn get(mm: *mut bindings::mm_struct) -> *mut bindin
         }
         // Another thread was faster.
         Err(other) => {
-            // INVARIANT: Nobody else has seen the context and its anchors.
+            // INVARIANT: Nobody else has seen the context and its anchor.
             let freed = family::leave(&Links(()), ctx);
             // SAFETY: A family of one has no children: all of it is taken out; no lock is held.
             unsafe { release(freed) };
@@ -582,14 +587,26 @@ pub(crate) unsafe extern "C" fn fork(
     // SAFETY: `mm->anon_vma_lazy` of a living address space.
     let parent = unsafe { Ctx::from_ptr(parent) };
     // SAFETY: The parent's address space refers to it.
-    let root = unsafe { parent.root() };
+    let anchor = unsafe { parent.anchor() };
+    // The mmap_lock of the only process there is keeps others from making the root.
+    let first = anchor.root() == anchor;
 
-    let Some(ctx) = Ctx::alloc() else {
-        return ENOMEM.to_errno();
+    let root = if first {
+        Anchor::alloc(None)
+    } else {
+        Some(anchor.root())
     };
-    let Some(own) = Anchor::alloc(Some(root)) else {
-        // SAFETY: Nobody else has seen it.
-        unsafe { ctx.free() };
+    let own = root.and_then(|root| Anchor::alloc(Some(root)));
+    let (Some(root), Some(own), Some(ctx)) = (root, own, own.and_then(|_| Ctx::alloc())) else {
+        // SAFETY: Nobody else has seen what is new, and no lock is held.
+        unsafe {
+            if let Some(own) = own {
+                own.free();
+            }
+            if let Some(root) = root.filter(|_| first) {
+                root.free();
+            }
+        }
         return ENOMEM.to_errno();
     };
 
@@ -599,14 +616,17 @@ pub(crate) unsafe extern "C" fn fork(
     // No VMA can merge with an eager one that is inherited: it has several chains.
     // SAFETY: Nobody else sees the context before it is linked.
     unsafe { ctx.init(borrowed.unwrap_or(own), mm, false) };
-    family::join(&family.links, parent, ctx);
-    // SAFETY: The parent's address space refers to it.
-    let anchor = unsafe { parent.anchor() };
     if anchor.is_marked_leaf() {
         // SAFETY: It is in use.
         let _lock = unsafe { Member::lock(anchor) };
+        if first {
+            family::add_root(&family.links, parent, root);
+            // SAFETY: Both are locked, and there.
+            unsafe { bindings::anon_vma_lazy_set_root(anchor.as_ptr(), root.as_ptr()) };
+        }
         anchor.set_leaf(false);
     }
+    family::join(&family.links, parent, ctx);
     // Nobody else sees the child's.
     own.set_leaf(borrowed.is_none());
     drop(family);
@@ -615,7 +635,7 @@ pub(crate) unsafe extern "C" fn fork(
     if borrowed.is_some() {
         BORROWED.add(1, Relaxed);
         // SAFETY: It has the reference of its allocation, and the lock is dropped.
-        unsafe { own.release() };
+        unsafe { own.free() };
     }
     // SAFETY: By the safety requirements. Nobody else sees the mm.
     unsafe { slot(mm) }.store(ctx.as_ptr(), Relaxed);

@@ -144,6 +144,11 @@ fn remove<F: Forest>(f: &F, list: &Cell<Option<F::Anchor>>, anchor: F::Anchor) {
     }
 }
 
+fn hold<F: Forest>(f: &F, ctx: F::Ctx, anchor: F::Anchor) {
+    f.set_holder(anchor, Some(ctx));
+    push(f, &f.node(ctx).used, anchor);
+}
+
 /// Takes a context out of its parent's children; `with` takes its place, if given.
 fn unlink<F: Forest>(f: &F, ctx: F::Ctx, with: Option<F::Ctx>) {
     f.replace(ctx, with);
@@ -169,13 +174,14 @@ fn unlink<F: Forest>(f: &F, ctx: F::Ctx, with: Option<F::Ctx>) {
     }
 }
 
-/// Makes a family of one context. `root` is held by whichever context is the first.
-pub(crate) fn found<F: Forest>(f: &F, ctx: F::Ctx, root: F::Anchor) {
-    let anchor = f.anchor(ctx);
-    for a in [root, anchor] {
-        f.set_holder(a, Some(ctx));
-        push(f, &f.node(ctx).used, a);
-    }
+/// Makes a family of one context, without a root.
+pub(crate) fn found<F: Forest>(f: &F, ctx: F::Ctx) {
+    hold(f, ctx, f.anchor(ctx));
+}
+
+/// Gives a new family a root, before anybody [`join`]s it. Whichever context is the first holds it.
+pub(crate) fn add_root<F: Forest>(f: &F, ctx: F::Ctx, root: F::Anchor) {
+    hold(f, ctx, root);
 }
 
 /// Links a new context below `parent`. Its anchor is its own, unless it is [`borrow`]ed.
@@ -183,8 +189,7 @@ pub(crate) fn join<F: Forest>(f: &F, parent: F::Ctx, ctx: F::Ctx) {
     let anchor = f.anchor(ctx);
     let node = f.node(ctx);
     if f.holder(anchor).is_none() {
-        f.set_holder(anchor, Some(ctx));
-        push(f, &node.used, anchor);
+        hold(f, ctx, anchor);
     }
 
     let siblings = &f.node(parent).first_child;

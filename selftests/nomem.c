@@ -1084,7 +1084,7 @@ FIXTURE_VARIANT(exec)
 
 FIXTURE_VARIANT_ADD(exec, any) { };
 FIXTURE_VARIANT_ADD(exec, context) { "__anon_vma_prepare", "anon_vma_lazy", LAZY, true };
-FIXTURE_VARIANT_ADD(exec, anchors) { "anon_vma_lazy_alloc", "anon_vma", LAZY, true };
+FIXTURE_VARIANT_ADD(exec, anchor) { "anon_vma_lazy_alloc", "anon_vma", LAZY, true };
 FIXTURE_VARIANT_ADD(exec, chain) { "relocate_vma_down", "anon_vma_chain", LAZY };
 FIXTURE_VARIANT_ADD(exec, relocate) { "relocate_vma_down" };
 FIXTURE_VARIANT_ADD(exec, stack) { "setup_arg_pages" };
@@ -1179,7 +1179,7 @@ static int first_fault(int nth, bool neither)
 	ok = !read_zero(empty);
 	failed = inject_disarm();
 	ok = ok != (failed && neither) && avl_since("contexts") == !failed &&
-		avl_since("families") == !failed && avl_since("anon_vmas") == 2 * !failed &&
+		avl_since("families") == !failed && avl_since("anon_vmas") == !failed &&
 		avl_since("vmas_lazy") == !failed;
 
 	if (avl_map(2000, 1) == MAP_FAILED)
@@ -1187,8 +1187,47 @@ static int first_fault(int nth, bool neither)
 	*(char *)avl_addr(2000) = 1;
 	avl_fill(empty, SIZE, 100);
 	ok = ok && avl_check(empty, SIZE, 100) && avl_since("contexts") == 1 &&
-		avl_since("families") == 1 && avl_since("anon_vmas") == 2 &&
+		avl_since("families") == 1 && avl_since("anon_vmas") == 1 &&
 		avl_since("vmas_lazy") == 2 - (failed && !neither);
+	if (!ok)
+		return BROKEN;
+	return failed ? LATE_FAILURE : COMPLETE;
+}
+
+/* The first fork of such a process makes the root and the child's anchor. */
+static int first_fork(int nth)
+{
+	bool failed, ok;
+	pid_t pid;
+
+	if (map(false))
+		return BROKEN;
+	avl_setup();
+	avl_set_parameter("enabled", "1");
+	avl_fill(empty, SIZE, 100);
+	avl_mark();
+	inject_arm(nth);
+	pid = fork();
+	if (!pid)
+		_exit(!avl_check(empty, SIZE, 100));
+	failed = inject_disarm();
+	ok = failed == (pid < 0) && (!failed || errno == ENOMEM);
+	ok = ok && avl_since("contexts") == !failed && avl_since("anon_vmas") == 2 * !failed;
+	/* Now nothing fails. */
+	for (int i = 0; i < 2; i++) {
+		int status;
+
+		if (pid < 0) {
+			pid = fork();
+			if (!pid)
+				_exit(!avl_check(empty, SIZE, 100));
+		}
+		ok = ok && waitpid(pid, &status, 0) == pid && !status;
+		pid = -1;
+	}
+	/* The root stays. */
+	ok = ok && !avl_since("contexts") && !avl_since("families") &&
+		avl_since("anon_vmas") == 1;
 	if (!ok)
 		return BROKEN;
 	return failed ? LATE_FAILURE : COMPLETE;
@@ -1211,8 +1250,9 @@ FIXTURE_VARIANT_ADD(first_fault, context) {
 	"__anon_vma_prepare", "anon_vma_lazy", 1, "eager"
 };
 
-FIXTURE_VARIANT_ADD(first_fault, anchors) { "anon_vma_lazy_alloc", "anon_vma", 2, "eager" };
-FIXTURE_VARIANT_ADD(first_fault, neither) { "__anon_vma_prepare", "anon_vma", 2, "neither" };
+FIXTURE_VARIANT_ADD(first_fault, anchor) { "anon_vma_lazy_alloc", "anon_vma", 1, "eager" };
+FIXTURE_VARIANT_ADD(first_fault, neither) { "__anon_vma_prepare", "anon_vma", 1, "neither" };
+FIXTURE_VARIANT_ADD(first_fault, fork) { "anon_vma_lazy_alloc", "anon_vma", 2, "fork" };
 
 FIXTURE_SETUP(first_fault)
 {
@@ -1250,6 +1290,8 @@ int main(int argc, char **argv)
 		inject_use(atoi(argv[2]));
 		if (!strcmp(argv[1], "executed"))
 			return executed();
+		if (!strcmp(argv[1], "fork"))
+			return first_fork(atoi(argv[3]));
 		return first_fault(atoi(argv[3]), !strcmp(argv[1], "neither"));
 	}
 	if (!inject_available()) {

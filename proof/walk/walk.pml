@@ -35,9 +35,9 @@
 #endif
 #define NP	2		/* places */
 #define NV	6		/* memory for VMAs */
-#define NA	6		/* anchors: 0-2 of the contexts, and: */
+#define NA	6		/* anchors (as many as NV): 0-2 of the contexts, and: */
 #define SPARE	3		/* of a process that is gone */
-#define ROOT	4		/* of the family; 5: of one that nobody sees */
+#define ROOT	4		/* of the family, unless it is alone */
 #define NONE	15
 
 #define FREE	0		/* state of a VMA's memory */
@@ -574,7 +574,12 @@ inline leave_family(c)
 /* context::fork(), Ctx::init(), family::borrow(), family::join() */
 inline context_fork(p, c)
 {
-	r = av[ctx[mm[p].ctx].anchor].root;
+	a = ctx[mm[p].ctx].anchor;
+	r = av[a].root;
+	if
+	:: r == a -> r = ROOT; anon_vma_lazy_alloc(ROOT, ROOT)	/* the first fork */
+	:: else
+	fi;
 	d_step {
 		assert(!ctx[c].live);
 		ctx[c].live = 1; ctx[c].dead = 0; ctx[c].first = NONE; ctx[c].next = NONE;
@@ -607,24 +612,31 @@ inline context_fork(p, c)
 #endif
 		ctx[c].mm = c
 	};
-	join(mm[p].ctx, c);
 	/* set_leaf(): not the parent any more, but the child */
-	a = ctx[mm[p].ctx].anchor;
 	if
-#ifdef FORK_KEEPS_LEAF
-	:: false ->
-#else
 	:: av[a].leaf ->
-#endif
-#ifdef UNMARK_UNLOCKED
-		av[a].leaf = 0
-#else
+#if !defined UNMARK_UNLOCKED && !defined ROOT_UNLOCKED
 		member_lock(a);
+#endif
+		if
+		:: av[a].root == a ->	/* family::add_root(), anon_vma_lazy_set_root() */
+			av[r].holder = mm[p].ctx;
+			av[r].ref++;
+			av[a].root = r
+		:: else
+		fi;
+#ifdef ROOT_UNLOCKED
+		member_lock(a);
+#endif
+#ifndef FORK_KEEPS_LEAF
 		av[a].leaf = 0;
+#endif
+#ifndef UNMARK_UNLOCKED
 		member_unlock(a)
 #endif
 	:: else
 	fi;
+	join(mm[p].ctx, c);
 #ifdef BORROWER_IS_LEAF
 	av[ctx[c].anchor].leaf = 1;
 #else
@@ -774,7 +786,21 @@ proctype walker()
 
 	/* split_huge_page_to_order(): anon_vma_lock_write() */
 	if
-	:: split -> r = av[anon].root; down_write(r); a = anon; goto locked
+	:: split ->
+		do
+		:: r = av[anon].root;
+			down_write(r);
+			if
+#ifdef NO_ROOT_RECHECK
+			:: break
+#else
+			:: r == av[anon].root -> break
+			:: else -> up_write(r)
+#endif
+			fi
+		od;
+		a = anon;
+		goto locked
 	:: else
 	fi;
 
@@ -847,7 +873,11 @@ again:
 
 locked:
 	assert(av[a].live);
-	leaf = !split && r == a;	/* rmap_walk_anon() */
+#ifdef NO_ROOT_TEST
+	leaf = !split && av[a].leaf;
+#else
+	leaf = r == a && av[a].leaf;	/* rmap_walk_anon() */
+#endif
 	c = av[a].holder;
 #ifdef CHILD_FIRST
 	atomic {
@@ -1019,7 +1049,9 @@ advance:
 	:: !split ->
 		assert(r == walk_lock(a));
 		up_read(r)
-	:: split && second -> up_write(r)
+	:: split && second ->
+		r = av[a].root;
+		up_write(r)
 	:: else
 	fi;
 	c = 0; m = 0; r = 0; leaf = 0;
@@ -1443,13 +1475,12 @@ inline fault(p, place_, own)
 	if
 	:: x == NONE ->
 		/* context::create() */
-		anon_vma_lazy_alloc(4 + own, 4 + own);
-		anon_vma_lazy_alloc(own, 4 + own);
+		anon_vma_lazy_alloc(own, own);
 		d_step {
 			ctx[own].live = 1; ctx[own].dead = 0; ctx[own].anchor = own;
 			ctx[own].mm = p; ctx[own].parent = NONE; ctx[own].first = NONE;
 			ctx[own].next = NONE; ctx[own].prev = NONE;
-			av[own].holder = own; av[4 + own].holder = own; av[own].leaf = 1
+			av[own].holder = own; av[own].leaf = 1
 		};
 		atomic {		/* cmpxchg() */
 			if
@@ -1467,11 +1498,10 @@ inline fault(p, place_, own)
 		if
 		:: x != own ->		/* another thread was faster */
 			d_step {
-				av[own].holder = NONE; av[4 + own].holder = NONE;
+				av[own].holder = NONE;
 				ctx[own].live = 0
 			};
-			put_anon_vma(own);
-			put_anon_vma(4 + own)
+			put_anon_vma(own)
 		:: else
 		fi
 	:: else
@@ -1529,6 +1559,10 @@ inline map_folio(p, place_, anon)
 #define maps(p, pl, v) \
 	new_vma(v, p, pl, 0, p); mm[p].pte[pl] = PRESENT; mapcount++
 
+/* A process that has not forked, */
+#define alone \
+	new_anchor(0, 0, 0); new_ctx(0, NONE, NONE, NONE, NONE); av[0].leaf = 1
+/* and one that is left of a family */
 #define family_of_one \
 	new_anchor(ROOT, ROOT, 0); new_anchor(0, ROOT, 0); new_ctx(0, NONE, NONE, NONE, NONE); \
 	av[0].leaf = 1
@@ -1537,7 +1571,10 @@ inline map_folio(p, place_, anon)
 	av[0].leaf = 0; av[1].leaf = 1
 
 #ifdef S_FORK			/* natural or displaced; before it or after it, one is not copied */
-#define SETUP	family_of_one; \
+#define SETUP	if \
+	:: alone \
+	:: family_of_one \
+	fi; \
 	if \
 	:: maps(0, 0, 0); new_vma(1, 0, 1, 1, NONE); vma[1].nocopy = 1 \
 	:: maps(0, 1, 0); new_vma(1, 0, 0, 0, NONE); vma[1].nocopy = 1 \
@@ -1548,7 +1585,7 @@ proctype forker() { LOCALS; dup_mmap(0, 1, false) }
 #endif
 
 #ifdef S_FAIL			/* fork that fails anywhere */
-#define SETUP	family_of_one; \
+#define SETUP	alone; \
 	if \
 	:: maps(0, 0, 0); new_vma(1, 0, 1, 1, NONE) \
 	:: maps(0, 1, 0); new_vma(1, 0, 0, 0, NONE) \
@@ -1658,7 +1695,7 @@ proctype splitter()
 #endif
 
 #ifdef S_FIXED			/* mmap() over it, then it goes away as well */
-#define SETUP	family_of_one; \
+#define SETUP	alone; \
 	if \
 	:: maps(0, 0, 0) \
 	:: maps(0, 1, 0) \
@@ -1675,7 +1712,10 @@ proctype mapper()
 #endif
 
 #ifdef S_EXIT			/* a process without children */
-#define SETUP	family_of_one; \
+#define SETUP	if \
+	:: alone \
+	:: family_of_one \
+	fi; \
 	if \
 	:: maps(0, 0, 0) \
 	:: maps(0, 1, 0) \
@@ -1712,7 +1752,7 @@ proctype leaver()
 #endif
 
 #ifdef S_FORK_EXIT		/* a process forks, then exits */
-#define SETUP	family_of_one; \
+#define SETUP	alone; \
 	if \
 	:: maps(0, 0, 0) \
 	:: maps(0, 1, 0) \
@@ -1786,7 +1826,7 @@ proctype forker() { LOCALS; dup_mmap(1, 3, false); exit_mmap(3) }
 #endif
 
 #ifdef S_FORK_MUNMAP		/* two threads */
-#define SETUP	family_of_one; maps(0, 0, 0); mapping = 0
+#define SETUP	alone; maps(0, 0, 0); mapping = 0
 #define ACTORS	run forker(); run unmapper()
 proctype forker()
 {
@@ -1805,7 +1845,7 @@ proctype unmapper()
 #endif
 
 #ifdef S_FORK_MREMAP		/* two threads */
-#define SETUP	family_of_one; \
+#define SETUP	alone; \
 	if \
 	:: maps(0, 0, 0) \
 	:: maps(0, 1, 0) \

@@ -234,17 +234,27 @@ impl World {
         self.first = (self.processes.len(), self.anchors.len());
         self.peak = 0;
         self.pages.clear();
-        let root = self.add_anchor(true);
         let anchor = self.add_anchor(false);
-        let id = self.add_process(None, anchor, 2);
-        let slot = self.processes[id].slot.unwrap();
-        self.anchors[root].mappers.insert(slot);
-        let root = self.anchors[root].anchor;
-        family::found(&self.heap, self.processes[id].ctx, root);
+        let id = self.add_process(None, anchor, 1);
+        family::found(&self.heap, self.processes[id].ctx);
         self.processes[id].marked = true;
     }
 
+    /// The first fork makes the root.
+    fn add_root(&mut self, id: usize) {
+        let root = self.add_anchor(true);
+        let process = &mut self.processes[id];
+        process.held += 1;
+        let root = &mut self.anchors[root];
+        root.made_for = id;
+        root.mappers.insert(process.slot.unwrap());
+        family::add_root(&self.heap, process.ctx, root.anchor);
+    }
+
     fn fork(&mut self, parent: usize) -> usize {
+        if !self.anchors[self.first.1..].iter().any(|a| a.is_root) {
+            self.add_root(parent);
+        }
         let lender = self.lender(parent);
         let borrowed = family::borrow(&self.heap, self.processes[parent].ctx);
         let anchor = match (lender, borrowed) {

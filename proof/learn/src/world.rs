@@ -207,7 +207,8 @@ impl<const FROM: usize> World<FROM> {
         let root = heap.add_anchor();
         let anchor = heap.add_anchor();
         let ctx = heap.add_ctx(anchor);
-        family::found(&heap, ctx, root);
+        family::found(&heap, ctx);
+        family::add_root(&heap, ctx, root);
         let mut world = Self {
             heap,
             root,
