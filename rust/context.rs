@@ -9,7 +9,8 @@
 //! refers to it as long as it has children. The tree is only followed under the family lock, so
 //! what [`leave`] took out of it under that lock for write can be freed at once.
 //!
-//! A context owns one reference on each anchor it holds, an anchor one on the root. An anchor that
+//! A context owns one reference on each anchor it holds, an anchor one on its root, unless it is that
+//! itself: a process has no other before it forks for the first time. An anchor that
 //! somebody else still refers to (KSM, migration) outlives its holder; walks from it find nothing.
 //!
 //! C side: [`include/linux/rmap.h`](srctree/include/linux/rmap.h).
@@ -194,7 +195,7 @@ impl Ctx {
         // SAFETY: By the safety requirements.
         let root = unsafe { self.root() };
 
-        // SAFETY: The anchor of the context, which stays, has a reference on the root.
+        // SAFETY: The anchor of the context, which stays, is the root or has a reference on it.
         unsafe { bindings::down_read(root.rwsem()) };
         // INVARIANT: Dropped before the lock.
         let result = f(&Links(()));
@@ -610,6 +611,9 @@ pub(crate) unsafe extern "C" fn fork(
         return ENOMEM.to_errno();
     };
 
+    // If this is the first fork, nobody knows of the root yet: the mmap_lock protects the family of one, in
+    // which walks follow no links.
+    debug_assert!(!first || anchor.is_marked_leaf());
     let family = Family::lock(root);
     learn::prepare(&family.links, parent);
     let borrowed = family::borrow(&family.links, parent);
@@ -660,7 +664,7 @@ unsafe extern "C" fn anon_vma_lazy_pin(
 ) -> bool {
     // SAFETY: By the safety requirements.
     let ctx = unsafe { Ctx::from_ptr(lazy) };
-    // SAFETY: An address space refers to it.
+    // SAFETY: An address space refers to it, whose mmap_lock the caller holds.
     let root = unsafe { ctx.root() };
 
     let family = Family::lock(root);
@@ -713,7 +717,7 @@ pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
         // SAFETY: By the safety requirements.
         unsafe { sever(lazy) };
     }
-    // SAFETY: An address space refers to it.
+    // SAFETY: An address space refers to it, which is torn down.
     let root = unsafe { ctx.root() };
 
     let family = Family::lock(root);

@@ -258,7 +258,7 @@ fn list() -> Result<Records> {
             unsafe { for_each_vma(mm, |vma| vmas += Kind::of(vma))? };
             let process = Process { pid, comm, vmas };
             loop {
-                // SAFETY: The address space refers to it.
+                // SAFETY: The address space refers to it, and its mmap_lock is held.
                 match unsafe { ctx.with_family(|links| records.add(links, ctx, &process)) } {
                     Ok(()) => return Ok(()),
                     Err(number) => records.grow(number)?,

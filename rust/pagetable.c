@@ -340,7 +340,7 @@ bool avl_swapped_in_place(struct folio *folio, unsigned long index,
 			  struct vm_area_struct *vma, unsigned long address)
 {
 	return folio->index + index == linear_anon_page_index(vma, address) &&
-		anon_vma->root == vma->anon_vma->root;
+		READ_ONCE(anon_vma->root) == READ_ONCE(vma->anon_vma->root);
 }
 
 /**

@@ -435,8 +435,8 @@ enum Visit {
 
 /// The VMA that a walk found last in a member, if it has all of `[first, last]`.
 ///
-/// Whoever takes the member lock for write clears it. So since it was stored, by [`find`], neither
-/// the VMA nor its range have changed, and no displaced or detached one has become its like. What
+/// Whoever takes the member lock for write to change VMAs clears it. So since it was stored, by [`find`],
+/// neither the VMA nor its range have changed, and no displaced or detached one has become its like. What
 /// `munmap()` unlinks without that lock was detached under it, and not stored since.
 ///
 /// # Safety

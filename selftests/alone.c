@@ -5,16 +5,18 @@
  * this program again.
  */
 
+#include <linux/mempolicy.h>
 #include <linux/mman.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "avl_test.h"
 
 #define ROUNDS		20	/* programs */
-#define NR_HUGE		4
+#define NR_HUGE		8
+#define SHRINKERS	3
 #define SIZE		(NR_HUGE * read_pmd_pagesize())
 #define PAGES		(SIZE / psize())
 /* In the environment of the program that is executed: what it does. */
@@ -22,11 +24,19 @@
 
 static char *area;
 
+/* Half of them are on each node: shrinkers look for what to split by node. */
 static int map_huge(void)
 {
 	area = avl_map(0, PAGES);
 	if (area == MAP_FAILED || madvise(area, SIZE, MADV_HUGEPAGE))
 		return 1;
+	for (int node = 0; node < 2; node++) {
+		const unsigned long nodes = 1UL << node;
+
+		if (syscall(__NR_mbind, area + node * SIZE / 2, SIZE / 2, MPOL_BIND, &nodes,
+			    8 * sizeof(nodes), 0))
+			return 1;
+	}
 	avl_fill(area, SIZE, 1);
 	return !check_huge_anon(area, SIZE, NR_HUGE, read_pmd_pagesize());
 }
@@ -45,6 +55,17 @@ static int intact(void *arg)
 	return !avl_check(area, SIZE, 1);
 }
 
+/* Without the last page of each huge one. */
+static int intact_in_part(void *arg)
+{
+	const size_t huge = read_pmd_pagesize();
+
+	for (int i = 0; i < NR_HUGE; i++)
+		if (!avl_check(area + i * huge, psize(), 1 + i * huge / psize()))
+			return 1;
+	return 0;
+}
+
 static int verified(void)
 {
 	static struct avl_verify v;
@@ -61,13 +82,15 @@ static int walks(void)
 #define CHECK(condition) do { if (!(condition)) return __LINE__; } while (0)
 	CHECK(!map_huge());
 	CHECK(!split(4) && !split(0));
-	CHECK(!check_huge_anon(area, SIZE, 1, read_pmd_pagesize()));
+	CHECK(check_huge_anon(area, SIZE, 0, read_pmd_pagesize()));
 	CHECK(!intact(NULL) && !verified());
-	CHECK(avl_move(0, area, SIZE, 0) >= 0 && avl_move(0, area, SIZE, 1) >= 0);
+	for (int node = 0; node < 3; node++)
+		CHECK(avl_move(0, area, SIZE, node % 2) == (long)PAGES);
 	CHECK(!intact(NULL) && !verified());
 	CHECK(!madvise(area, SIZE, MADV_PAGEOUT) && avl_swapped(area, SIZE));
 	CHECK(!verified() && !intact(NULL));
 	CHECK(!madvise(area, SIZE, MADV_COLLAPSE));
+	CHECK(check_huge_anon(area, SIZE, NR_HUGE, read_pmd_pagesize()));
 
 	/* The first child comes with a root, the second has it. */
 	avl_mark();
@@ -85,35 +108,41 @@ static int walks(void)
 	return 0;
 }
 
-static atomic_int splits;
-
-static void *split_on(void *arg)
+/* They become small folios when the shrinker comes, without the mmap_lock. */
+static void *shrink(void *barrier)
 {
-	for (int order = 8; order >= 0; order--) {
-		if (order != 1 && split(order))
-			return arg;
-		splits++;
-	}
-	return NULL;
+	pthread_barrier_wait(barrier);
+	return avl_write("/proc/sys/vm/drop_caches", "2") ? barrier : NULL;
 }
 
-/* The first fork, while huge pages are split. */
+/*
+ * The first fork, while several threads split huge pages that are mapped in part:
+ * it and they wait for the same lock.
+ */
 static int fork_in_split(void)
 {
+	const size_t huge = read_pmd_pagesize();
+	pthread_t thread[SHRINKERS];
+	pthread_barrier_t barrier;
 	struct avl_child child;
-	pthread_t thread;
+	long splits;
 	void *failed;
 
-	if (map_huge() || pthread_create(&thread, NULL, split_on, &child))
-		return 1;
-	while (!splits)
-		;
-	if (avl_child_start(&child, NULL, intact, NULL))
-		return 2;
-	if (pthread_join(thread, &failed) || failed)
-		return 3;
-	if (intact(NULL) || verified() || avl_child_end(&child))
-		return 4;
+#define CHECK(condition) do { if (!(condition)) return __LINE__; } while (0)
+	CHECK(!map_huge());
+	for (int i = 0; i < NR_HUGE; i++)
+		CHECK(!munmap(area + (i + 1) * huge - psize(), psize()));
+	splits = avl_vmstat("thp_split_page");
+	pthread_barrier_init(&barrier, NULL, SHRINKERS + 1);
+	for (int i = 0; i < SHRINKERS; i++)
+		CHECK(!pthread_create(&thread[i], NULL, shrink, &barrier));
+	pthread_barrier_wait(&barrier);
+	CHECK(!avl_child_start(&child, NULL, intact_in_part, NULL));
+	for (int i = 0; i < SHRINKERS; i++)
+		CHECK(!pthread_join(thread[i], &failed) && !failed);
+	CHECK(!intact_in_part(NULL) && !verified() && !avl_child_end(&child));
+	CHECK(!verified() && avl_vmstat("thp_split_page") >= splits + NR_HUGE);
+#undef CHECK
 	return 0;
 }
 

@@ -1194,11 +1194,17 @@ static int first_fault(int nth, bool neither)
 	return failed ? LATE_FAILURE : COMPLETE;
 }
 
+static int empty_intact(void *arg)
+{
+	return !avl_check(empty, SIZE, 100);
+}
+
 /* The first fork of such a process makes the root and the child's anchor. */
 static int first_fork(int nth)
 {
+	struct avl_child child;
 	bool failed, ok;
-	pid_t pid;
+	int result;
 
 	if (map(false))
 		return BROKEN;
@@ -1207,27 +1213,18 @@ static int first_fork(int nth)
 	avl_fill(empty, SIZE, 100);
 	avl_mark();
 	inject_arm(nth);
-	pid = fork();
-	if (!pid)
-		_exit(!avl_check(empty, SIZE, 100));
+	result = avl_child_start(&child, NULL, empty_intact, NULL);
 	failed = inject_disarm();
-	ok = failed == (pid < 0) && (!failed || errno == ENOMEM);
-	ok = ok && avl_since("contexts") == !failed && avl_since("anon_vmas") == 2 * !failed;
-	/* Now nothing fails. */
-	for (int i = 0; i < 2; i++) {
-		int status;
+	ok = result == (failed ? -ENOMEM : 0) && avl_since("contexts") == !failed &&
+		avl_since("anon_vmas") == 2 * !failed;
+	if (!result)
+		ok = !avl_child_end(&child) && ok;
 
-		if (pid < 0) {
-			pid = fork();
-			if (!pid)
-				_exit(!avl_check(empty, SIZE, 100));
-		}
-		ok = ok && waitpid(pid, &status, 0) == pid && !status;
-		pid = -1;
-	}
-	/* The root stays. */
-	ok = ok && !avl_since("contexts") && !avl_since("families") &&
-		avl_since("anon_vmas") == 1;
+	/* The root stays, or is made by a fork that does not fail. */
+	ok = ok && !avl_child_start(&child, NULL, empty_intact, NULL) &&
+		avl_since("contexts") == 1 && avl_since("anon_vmas") == 2 &&
+		!avl_since("families") && !avl_child_end(&child) &&
+		!avl_since("contexts") && avl_since("anon_vmas") == 1;
 	if (!ok)
 		return BROKEN;
 	return failed ? LATE_FAILURE : COMPLETE;
@@ -1253,6 +1250,7 @@ FIXTURE_VARIANT_ADD(first_fault, context) {
 FIXTURE_VARIANT_ADD(first_fault, anchor) { "anon_vma_lazy_alloc", "anon_vma", 1, "eager" };
 FIXTURE_VARIANT_ADD(first_fault, neither) { "__anon_vma_prepare", "anon_vma", 1, "neither" };
 FIXTURE_VARIANT_ADD(first_fault, fork) { "anon_vma_lazy_alloc", "anon_vma", 2, "fork" };
+FIXTURE_VARIANT_ADD(first_fault, fork_context) { "dup_mmap", "anon_vma_lazy", 1, "fork" };
 
 FIXTURE_SETUP(first_fault)
 {

@@ -483,6 +483,12 @@ int main(int argc, char **argv)
 	avl_write("/proc/sys/vm/oom_dump_tasks", "0");
 	avl_write(KSM "pages_to_scan", "100");
 	avl_write(KSM "run", "1");
+	/* The first fork makes an anon_vma that stays. */
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	if (waitpid(pid, &status, 0) != pid)
+		ksft_exit_fail_perror("fork");
 	for (size_t i = 0; i < ARRAY_SIZE(counted); i++)
 		before[i] = avl_stat(counted[i]);
 

@@ -615,7 +615,7 @@ inline context_fork(p, c)
 	/* set_leaf(): not the parent any more, but the child */
 	if
 	:: av[a].leaf ->
-#if !defined UNMARK_UNLOCKED && !defined ROOT_UNLOCKED
+#ifndef ROOT_UNLOCKED
 		member_lock(a);
 #endif
 		if
@@ -628,10 +628,13 @@ inline context_fork(p, c)
 #ifdef ROOT_UNLOCKED
 		member_lock(a);
 #endif
-#ifndef FORK_KEEPS_LEAF
+#ifdef UNMARK_UNLOCKED
+		member_unlock(a);
+		av[a].leaf = 0
+#elif defined FORK_KEEPS_LEAF
+		member_unlock(a)
+#else
 		av[a].leaf = 0;
-#endif
-#ifndef UNMARK_UNLOCKED
 		member_unlock(a)
 #endif
 	:: else
@@ -730,7 +733,8 @@ inline count_entries()
 inline lock_read(a)
 {
 	do
-	:: r = walk_lock(a);
+	:: leaf = av[a].leaf;
+		r = (leaf -> a : av[a].root);	/* of which the mark says nothing any more */
 		down_read(r);
 		if
 		:: r == walk_lock(a) -> break
@@ -811,7 +815,8 @@ proctype walker()
 	:: a == NONE || !mapcount -> rcu_read_unlock(); goto unlocked
 	:: else
 	fi;
-	d_step { assert(av[a].live || av[a].gp); r = walk_lock(a) };
+	d_step { assert(av[a].live || av[a].gp); leaf = av[a].leaf };
+	d_step { assert(av[a].live || av[a].gp); r = (leaf -> a : av[a].root); leaf = 0 };
 	atomic {
 		assert(av[r].live || av[r].gp);
 		if
@@ -1560,21 +1565,23 @@ inline map_folio(p, place_, anon)
 	new_vma(v, p, pl, 0, p); mm[p].pte[pl] = PRESENT; mapcount++
 
 /* A process that has not forked, */
-#define alone \
+#define not_forked \
 	new_anchor(0, 0, 0); new_ctx(0, NONE, NONE, NONE, NONE); av[0].leaf = 1
 /* and one that is left of a family */
 #define family_of_one \
 	new_anchor(ROOT, ROOT, 0); new_anchor(0, ROOT, 0); new_ctx(0, NONE, NONE, NONE, NONE); \
 	av[0].leaf = 1
+#define alone \
+	if \
+	:: not_forked \
+	:: family_of_one \
+	fi
 #define child_of_0 \
 	new_anchor(1, ROOT, 1); new_ctx(1, 0, NONE, NONE, NONE); ctx[0].first = 1; \
 	av[0].leaf = 0; av[1].leaf = 1
 
 #ifdef S_FORK			/* natural or displaced; before it or after it, one is not copied */
-#define SETUP	if \
-	:: alone \
-	:: family_of_one \
-	fi; \
+#define SETUP	alone; \
 	if \
 	:: maps(0, 0, 0); new_vma(1, 0, 1, 1, NONE); vma[1].nocopy = 1 \
 	:: maps(0, 1, 0); new_vma(1, 0, 0, 0, NONE); vma[1].nocopy = 1 \
@@ -1712,10 +1719,7 @@ proctype mapper()
 #endif
 
 #ifdef S_EXIT			/* a process without children */
-#define SETUP	if \
-	:: alone \
-	:: family_of_one \
-	fi; \
+#define SETUP	alone; \
 	if \
 	:: maps(0, 0, 0) \
 	:: maps(0, 1, 0) \
