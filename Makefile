@@ -11,7 +11,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/anon-vma-lazy
 # emulated for too long.
 VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),plain,debug),plain)
 
-export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS LLVM RUSTC BINDGEN LIBCLANG_PATH
+export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS ONCE LLVM RUSTC BINDGEN LIBCLANG_PATH
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER SPHINXBUILD CPUS JOBS SAVE
 export PROFILE PER RUN
 
@@ -97,6 +97,7 @@ Variables:
   KCONFIG_EXTRA=   one more configuration fragment
   MINUTES=, SEED=  how long make soak takes, and what it repeats
   BROWSER=         program in which make tool opens a page, too: chromium
+  ONCE=            programs that make check does not run with enabled=0 as well
   TESTS=           programs for make check, kselftest or bench, instead of all: TESTS="fault fork"
   CPUS=, JOBS=     for make bench: CPUS of the throughput row (4), boots at once (one per processor)
   SAVE=1           make bench puts its table and charts into Documentation/, make check-tool what it

@@ -4,8 +4,8 @@
 #
 # /init of the guest. The kernel hands its unknown parameters over as environment: MODE is check,
 # soak, tool, kselftest, bench, lazy or stock (the two boots of the demo), TESTS a list of programs
-# separated by commas; soak reads MINUTES and SEED. Results go to the virtio port, the console is the
-# kernel's alone.
+# separated by commas, ONCE those of them that run with enabled=1 only; soak reads MINUTES and SEED.
+# Results go to the virtio port, the console is the kernel's alone.
 
 export PATH=/bin
 D=/sys/kernel/debug/anon_vma_lazy
@@ -78,6 +78,9 @@ end_session()	# PID of its leader
 # every test.
 program()
 {
+	case ",$ONCE," in
+	*",$1,"*) [ "$2" = 1 ] || return ;;
+	esac
 	[ ! -e $P/enabled ] || echo "$2" >$P/enabled
 	subtest "$1 enabled=$2" env ENABLED="$2" "/selftests/$1"
 }
@@ -96,8 +99,15 @@ check()
 	# Pages are to move when a test says so.
 	echo 0 >/proc/sys/vm/compaction_proactiveness
 
+	count=4
+	for name in $programs; do
+		case ",$ONCE," in
+		*",$name,"*) count=$((count + 1)) ;;
+		*)	count=$((count + 2)) ;;
+		esac
+	done
 	echo "KTAP version 1"
-	echo "1..$((2 * $(echo "$programs" | wc -w) + 4))"
+	echo "1..$count"
 	# This one loads and removes the module itself.
 	case " $programs " in
 	*" load "*) program load 1; program load 0 ;;
