@@ -14,7 +14,6 @@
 #include <linux/mm_types.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
-#include <linux/nsproxy.h>
 #include <linux/rcupdate.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -30,7 +29,7 @@ struct policy {
 	struct cgroup *cgroups[POLICY_MAX];
 };
 
-/* Protects all that follows; what is __rcu or read by want() is read without it. */
+/* Protects all that follows; a first fault reads avl_mode and then policy without. */
 static DEFINE_MUTEX(policy_lock);
 static bool enabled = true;
 static struct policy __rcu *policy;	/* NULL: all */
@@ -104,7 +103,26 @@ static void policy_free(struct policy *p)
 	kfree(p);
 }
 
-DEFINE_FREE(policy, struct policy *, if (!IS_ERR(_T)) policy_free(_T))
+DEFINE_FREE(policy, struct policy *, policy_free(_T))
+
+/*
+ * The cgroup of a path, with a reference; NULL if there is none. Looked for among
+ * all of them, as cgroup_get_from_path() takes a file on its way for a directory.
+ */
+static struct cgroup *policy_find(const char *path, char *buf)
+{
+	struct cgroup_subsys_state *css;
+
+	guard(rcu)();
+	css_for_each_descendant_pre(css, &cgrp_dfl_root.cgrp.self) {
+		if (cgroup_path(css->cgroup, buf, PATH_MAX) < 0 || strcmp(path, buf))
+			continue;
+		/* One that was removed had the same path. */
+		if (css_tryget_online(css))
+			return css->cgroup;
+	}
+	return NULL;
+}
 
 /* What the words of a policy mean; NULL for "all". */
 static struct policy *policy_parse(char **words, int nr)
@@ -117,18 +135,16 @@ static struct policy *policy_parse(char **words, int nr)
 		return ERR_PTR(-E2BIG);
 
 	struct policy *p __free(policy) = kzalloc_obj(*p);
+	char *buf __free(kfree) = kmalloc(PATH_MAX, GFP_KERNEL);
 
-	if (!p)
+	if (!p || !buf)
 		return ERR_PTR(-ENOMEM);
 	p->only = !strcmp(words[0], "only");
 	for (int i = 1; i < nr; i++) {
-		struct cgroup *cgrp;
+		struct cgroup *cgrp = policy_find(words[i], buf);
 
-		if (*words[i] != '/')
-			return ERR_PTR(-EINVAL);
-		cgrp = cgroup_get_from_path(words[i]);
-		if (IS_ERR(cgrp))
-			return ERR_CAST(cgrp);
+		if (!cgrp)
+			return ERR_PTR(*words[i] == '/' ? -ENOENT : -EINVAL);
 		p->cgroups[p->nr++] = cgrp;
 	}
 	return_ptr(p);
@@ -162,7 +178,10 @@ static ssize_t policy_write(struct file *file, const char __user *ubuf, size_t s
 		p = rcu_replace_pointer(policy, p, lockdep_is_held(&policy_lock));
 		update_mode();
 	}
-	/* For who reads the old one; from now on the new one decides everywhere. */
+	/*
+	 * For who reads the old one. A first fault may have seen only one of the two
+	 * stores: that is over, too. From now on the new policy decides.
+	 */
 	synchronize_rcu();
 	policy_free(p);
 	return size;
@@ -179,13 +198,9 @@ static int policy_show(struct seq_file *m, void *unused)
 	p = rcu_dereference_protected(policy, lockdep_is_held(&policy_lock));
 	seq_puts(m, !p ? "all" : p->only ? "only" : "except");
 	for (unsigned int i = 0; p && i < p->nr; i++) {
-		/* As /proc/PID/cgroup has it. */
-		int err = cgroup_path_ns(p->cgroups[i], path, PATH_MAX,
-					 current->nsproxy->cgroup_ns);
-
-		if (err < 0)
-			return err == -E2BIG ? -ENAMETOOLONG : err;
+		cgroup_path(p->cgroups[i], path, PATH_MAX);
 		seq_printf(m, " %s", path);
+		/* As in /proc/PID/cgroup. */
 		if (!(p->cgroups[i]->self.flags & CSS_ONLINE))
 			seq_puts(m, " (deleted)");
 	}

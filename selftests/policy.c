@@ -195,7 +195,7 @@ TEST_F(policy, except)
 	ASSERT_EQ(0, policy("except " A));
 	ASSERT_POLICY("except " A);
 	ASSERT_DECIDED(1, 1, 0, 0, 1);
-	ASSERT_EQ(0, policy(" except\t" C "/  " B "\n"));
+	ASSERT_EQ(0, policy(" except\t" C "  " B "\n"));
 	ASSERT_POLICY("except " C " " B);
 	ASSERT_DECIDED(1, 1, 1, 0, 0);
 	ASSERT_EQ(0, policy("except /"));
@@ -452,7 +452,9 @@ TEST_F(policy, refused)
 		{ "only " B " b", EINVAL }, { "only " X, ENOENT }, { "only " B " " X, ENOENT },
 		{ "except " X " " B, ENOENT }, { "except " B "\\x", ENOENT },
 		{ "only " B "/..", ENOENT }, { "only " CGROUPS B, ENOENT },
-		{ "only " B "/cgroup.procs", ENOTDIR },
+		{ "only " B "/cgroup.procs", ENOENT },
+		{ "only " B "/cgroup.procs/x", ENOENT }, { "only " B "/", ENOENT },
+		{ "only /" B, ENOENT }, { "only //", ENOENT },
 		{ "except " B " " B " " B " " B " " B " " B " " B " " B " " B, E2BIG },
 	};
 	static const struct {
@@ -466,6 +468,10 @@ TEST_F(policy, refused)
 	struct iovec two[] = { { "except", 6 }, { " " B, strlen(" " B) } };
 	int fd = open(POLICY, O_RDWR | O_CLOEXEC);
 
+	/* Open, it must not be taken for a directory. */
+	int file = open(CGROUPS B "/cgroup.procs", O_RDONLY | O_CLOEXEC);
+
+	ASSERT_LE(0, file);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, policy("only " A));
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -502,6 +508,7 @@ TEST_F(policy, refused)
 	EXPECT_EQ(4095, write(fd, text, 4095));
 	ASSERT_POLICY("all");
 	ASSERT_EQ(0, close(fd));
+	ASSERT_EQ(0, close(file));
 }
 
 /* What the processes of the race share. */
