@@ -1085,7 +1085,7 @@ static size_t make_policy(unsigned long *random, char *text, size_t size)
 	return len;
 }
 
-/* What a policy must be taken for: an errno, or 0 and what is read then. */
+/* What a policy must be taken for: -errno, or 0 and what is read then. */
 static int judge_policy(const char *text, size_t len, char *is)
 {
 	static char buf[4096], *words[4096];
@@ -1093,9 +1093,9 @@ static int judge_policy(const char *text, size_t len, char *is)
 	int nr = 0;
 
 	if (len >= sizeof(buf))
-		return E2BIG;
+		return -E2BIG;
 	if (memchr(text, '\0', len))
-		return EINVAL;
+		return -EINVAL;
 	memcpy(buf, text, len);
 	for (buf[len] = '\0'; *pos; nr++) {
 		while (is_space(*pos))
@@ -1106,25 +1106,25 @@ static int judge_policy(const char *text, size_t len, char *is)
 			;
 	}
 	if (nr == 1 && !strcmp(words[0], "all")) {
-		strcpy(is, "all\n");
+		sprintf(is, "all\n");
 		return 0;
 	}
 	if (nr < 2 || (strcmp(words[0], "only") && strcmp(words[0], "except")))
-		return EINVAL;
+		return -EINVAL;
 	if (nr > 9)
-		return E2BIG;
+		return -E2BIG;
 	for (int i = 1; i < nr; i++) {
 		int known = 0;
 
 		while (known < NR_CGROUPS && strcmp(words[i], paths[known]))
 			known++;
 		if (known == NR_CGROUPS)
-			return *words[i] == '/' ? ENOENT : EINVAL;
+			return *words[i] == '/' ? -ENOENT : -EINVAL;
 	}
 	is += sprintf(is, "%s", words[0]);
 	for (int i = 1; i < nr; i++)
 		is += sprintf(is, " %s", words[i]);
-	strcpy(is, "\n");
+	sprintf(is, "\n");
 	return 0;
 }
 
@@ -1146,7 +1146,7 @@ TEST_F(fuzz, policy)
 	ASSERT_LE(0, file);
 	for (int i = 0; i < 600; i++) {
 		const size_t len = make_policy(&random, text, sizeof(text));
-		const int error = judge_policy(text, len, want);
+		const int error = -judge_policy(text, len, want);
 		const ssize_t put = write(fd, text, len);
 
 		ASSERT_EQ(error ? -1 : (ssize_t)len, put) {

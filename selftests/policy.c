@@ -363,7 +363,7 @@ static int borrow(void *arg)
 /* Who borrows an address space, as vfork() does, is not its owner. */
 TEST_F(policy, vfork)
 {
-	static char stack[16 * 4096] __attribute__((aligned(16)));
+	static char stack[16 * 4096];
 	struct borrower b = { .parent = getpid() };
 	int status;
 	pid_t pid;
@@ -395,7 +395,7 @@ static void *thread(void *arg)
 	if (move(gettid(), TOP "/t/x", "cgroup.threads"))
 		_exit(4);
 	lazy[0] = fault(4);
-	*(bool *)arg = true;
+	__atomic_store_n((bool *)arg, true, __ATOMIC_RELAXED);
 	while (!is_zombie(pid))
 		usleep(1000);
 	lazy[1] = fault(6);
@@ -407,15 +407,15 @@ static void *thread(void *arg)
 
 static int threads(void)
 {
-	static volatile bool go;
+	static bool go;
 	const pid_t pid = fork();
 	pthread_t other;
 	int status;
 
 	if (!pid) {
-		if (enter(TOP "/t") || pthread_create(&other, NULL, thread, (void *)&go))
+		if (enter(TOP "/t") || pthread_create(&other, NULL, thread, &go))
 			_exit(6);
-		while (!go)
+		while (!__atomic_load_n(&go, __ATOMIC_RELAXED))
 			usleep(1000);
 		syscall(SYS_exit, 0);
 	}
@@ -447,7 +447,7 @@ TEST_F(policy, refused)
 	} bad[] = {
 		{ "", EINVAL }, { "\n", EINVAL }, { " \t", EINVAL }, { "none", EINVAL },
 		{ "ALL", EINVAL }, { "al", EINVAL }, { "alll", EINVAL }, { "all all", EINVAL },
-		{ "all " B, EINVAL }, { B, EINVAL }, { "only", EINVAL }, { "except \n", EINVAL },
+		{ "all " B, EINVAL }, { B, EINVAL }, { "only", EINVAL }, { "except\n", EINVAL },
 		{ "only" B, EINVAL }, { "only all", EINVAL }, { "only avl_policy/b", EINVAL },
 		{ "only " B " b", EINVAL }, { "only " X, ENOENT }, { "only " B " " X, ENOENT },
 		{ "except " X " " B, ENOENT }, { "except " B "\\x", ENOENT },
