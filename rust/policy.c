@@ -201,7 +201,7 @@ static int policy_show(struct seq_file *m, void *unused)
 		cgroup_path(p->cgroups[i], path, PATH_MAX);
 		seq_printf(m, " %s", path);
 		/* As in /proc/PID/cgroup. */
-		if (!(p->cgroups[i]->self.flags & CSS_ONLINE))
+		if (!(READ_ONCE(p->cgroups[i]->self.flags) & CSS_ONLINE))
 			seq_puts(m, " (deleted)");
 	}
 	seq_putc(m, '\n');

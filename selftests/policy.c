@@ -586,9 +586,15 @@ TEST_F(policy, race)
 		ASSERT_LT(0, pids[i]);
 	}
 	for (int i = 0, busy = 1; busy; i++) {
+		char text[1024];
+
 		/* From one cgroup that is allowed to another one, and back. */
 		ASSERT_EQ(0, move(pids[2], i % 2 ? D : A, "cgroup.procs"));
-		usleep(1000);
+		/* What is there must not be freed while it is shown. */
+		ASSERT_LT(0, avl_read(POLICY, text, sizeof(text)));
+		ASSERT_TRUE(strstr(text, "only ") == text || strstr(text, "except ") == text) {
+			TH_LOG("%s", text);
+		}
 		busy = shared->policies[0] < rounds || shared->policies[1] < rounds;
 		for (int j = 0; j < 3; j++)
 			busy |= shared->lives[j] < rounds;
