@@ -46,7 +46,7 @@ static int unmake(const char *cgroup)
 
 	snprintf(path, sizeof(path), CGROUPS "%s", cgroup);
 	for (int i = 0; rmdir(path); i++) {
-		if (errno != EBUSY || i == 10000)
+		if (errno != EBUSY || i == 3000)
 			return -errno;
 		usleep(1000);
 	}
@@ -126,6 +126,13 @@ static int decided(const char *cgroup)
 	return WEXITSTATUS(status);
 }
 
+/* What the processes of the race share. */
+static struct {
+	unsigned long lives[3];
+	unsigned long policies[2];
+	bool stop;
+} *shared;
+
 FIXTURE(policy)
 {
 	bool lazy;
@@ -140,6 +147,12 @@ FIXTURE_SETUP(policy)
 
 FIXTURE_TEARDOWN(policy)
 {
+	if (shared) {
+		/* Not all of them, if it failed. */
+		shared->stop = true;
+		while (wait(NULL) > 0)
+			;
+	}
 	EXPECT_EQ(0, policy("all"));
 	EXPECT_EQ(0, enter(""));
 	unmake(X);
@@ -510,13 +523,6 @@ TEST_F(policy, refused)
 	ASSERT_EQ(0, close(fd));
 	ASSERT_EQ(0, close(file));
 }
-
-/* What the processes of the race share. */
-static struct {
-	unsigned long lives[3];
-	unsigned long policies[2];
-	bool stop;
-} *shared;
 
 /* Faults, checks, forks, unmaps: always lazy, or never. */
 static int work(int nth, const char *cgroup, int lazy)
