@@ -2,7 +2,8 @@
 /*
  * What the Rust part cannot do without C: module parameters that can be written
  * at run time, debugfs files that pin the module while they are open, and
- * inline functions of the kernel. For page tables see pagetable.c.
+ * inline functions of the kernel. For page tables see pagetable.c, for the
+ * parameter "enabled" policy.c.
  */
 
 #include <linux/debugfs.h>
@@ -15,9 +16,6 @@
 #include <linux/slab.h>
 
 #include "helpers.h"
-
-module_param_named(enabled, anon_vma_lazy_enabled, bool, 0644);
-MODULE_PARM_DESC(enabled, "Let unfaulted VMAs become lazy (default: Y)");
 
 module_param_named_unsafe(hide_address, anon_vma_lazy_hide_address, ulong, 0600);
 MODULE_PARM_DESC(hide_address,
@@ -232,6 +230,7 @@ int avl_init(unsigned int ctx_size)
 	debugfs_create_file("contexts", 0400, debugfs_dir, NULL,
 			    &contexts_fops);
 	debugfs_create_file("vmas", 0600, debugfs_dir, NULL, &vmas_fops);
+	avl_policy_init(debugfs_dir);
 	return 0;
 }
 
@@ -239,6 +238,7 @@ int avl_init(unsigned int ctx_size)
 void avl_exit(void)
 {
 	debugfs_remove(debugfs_dir);
+	avl_policy_exit();
 	avl_learn_exit();
 	kmem_cache_destroy(ctx_cache);
 }

@@ -7,6 +7,7 @@
 
 struct anon_vma;
 struct anon_vma_lazy;
+struct dentry;
 struct folio;
 struct list_head;
 struct mm_struct;
@@ -14,7 +15,6 @@ struct seq_file;
 struct vm_area_struct;
 
 /* Defined in Rust. */
-extern bool anon_vma_lazy_enabled;
 extern unsigned long anon_vma_lazy_hide_address;
 int anon_vma_lazy_stats_show(struct seq_file *m, void *unused);
 int anon_vma_lazy_verify_show(struct seq_file *m, void *unused);
@@ -72,6 +72,15 @@ struct avl_share *avl_share_first(struct avl_index *index, unsigned long first,
 				  unsigned long last);
 struct avl_share *avl_share_next(struct avl_share *share, unsigned long first,
 				 unsigned long last);
+
+/* Whose VMAs may become lazy? Some: whom avl_policy_allows(). As in helpers.rs. */
+enum avl_mode { AVL_NOBODY, AVL_SOME, AVL_EVERYBODY };
+
+/* Defined in policy.c. */
+extern u8 avl_mode;
+bool avl_policy_allows(const struct vm_area_struct *vma);
+void avl_policy_init(struct dentry *dir);
+void avl_policy_exit(void);
 
 /* Defined in pagetable.c. */
 bool avl_killed(void);

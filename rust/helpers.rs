@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the kernel offers as macros and inline functions only: `helpers.c` and `pagetable.c`.
+//! What the kernel offers as macros and inline functions only: `helpers.c`, `pagetable.c` and
+//! `policy.c`.
 
+use core::ptr::addr_of;
 use kernel::{
     bindings,
     ffi::{
@@ -113,7 +115,29 @@ pub(crate) fn hash<T>(object: *const T) -> u64 {
     unsafe { avl_hash(object.cast()) }
 }
 
+/// Whether VMAs of this process may become lazy: the parameter `enabled` and the file `policy`.
+///
+/// # Safety
+///
+/// `vma` must be valid; called under RCU.
+#[inline(always)]
+pub(crate) unsafe fn allowed(vma: *const bindings::vm_area_struct) -> bool {
+    // SAFETY: It is static, and stored by `WRITE_ONCE()`.
+    match unsafe { addr_of!(avl_mode).read_volatile() } {
+        EVERYBODY => true,
+        // SAFETY: By the safety requirements.
+        SOME => unsafe { avl_policy_allows(vma) },
+        _ => false,
+    }
+}
+
+/// See `enum avl_mode` in `helpers.h`.
+const SOME: u8 = 1;
+const EVERYBODY: u8 = 2;
+
 extern "C" {
+    static avl_mode: u8;
+    fn avl_policy_allows(vma: *const bindings::vm_area_struct) -> bool;
     fn avl_count(event: c_uint, nr: c_uint);
     fn avl_count_walk(contexts: c_uint, vmas: c_uint);
     fn avl_sum(event: c_uint) -> usize;

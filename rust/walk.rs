@@ -58,10 +58,6 @@ use kernel::{
     }, //
 };
 
-/// Whether unfaulted VMAs may become lazy; the module parameter `enabled`.
-#[no_mangle]
-static anon_vma_lazy_enabled: Atomic<bool> = Atomic::<bool>::new(true);
-
 /// Look-ups by address overlook the VMA at this address, if not 0; the parameter `hide_address`.
 #[no_mangle]
 pub(crate) static anon_vma_lazy_hide_address: Atomic<usize> = Atomic::<usize>::new(0);
@@ -128,14 +124,14 @@ pub(crate) unsafe fn is_natural(vma: Vma) -> bool {
 ///
 /// # Safety
 ///
-/// `vma` must be a valid VMA of an address space whose mmap_lock is held.
+/// `vma` must be a valid VMA of an address space whose mmap_lock is held; called under RCU.
 pub(crate) unsafe extern "C" fn want(vma: *const bindings::vm_area_struct) -> bool {
     let vma = vma.cast_mut();
     // SAFETY: The mmap_lock keeps VMA, range and these flags.
     let vm_flags = unsafe { (*vma).__bindgen_anon_2.vm_flags } as u64;
 
-    // SAFETY: As above.
-    anon_vma_lazy_enabled.load(Relaxed) && vm_flags & NEVER == 0 && unsafe { is_natural(vma) }
+    // SAFETY: As above, and we are called under RCU.
+    vm_flags & NEVER == 0 && unsafe { is_natural(vma) && helpers::allowed(vma) }
 }
 
 /// A maple state that starts at `address`.

@@ -33,6 +33,7 @@
 #define RMAP_WALK	AVL_DEBUGFS "rmap_walk"
 #define VMAS		AVL_DEBUGFS "vmas"
 #define CONTEXTS	AVL_DEBUGFS "contexts"
+#define POLICY		AVL_DEBUGFS "policy"
 #define ANSWER		65536
 
 #define BAD_QUESTION	"error: write \"PID ADDRESS\" or \"pfn N\"\n"
@@ -192,6 +193,7 @@ FIXTURE_TEARDOWN(fuzz)
 	avl_write("/proc/sys/vm/nr_hugepages", "0");
 	avl_set_parameter("enabled", self->lazy ? "1" : "0");
 	avl_set_parameter("hide_address", "0");
+	EXPECT_EQ(0, avl_write(POLICY, "all"));
 	EXPECT_LE(0, kmsg_scan(self->log, hit, sizeof(hit)));
 	EXPECT_STREQ("", hit);
 }
@@ -932,7 +934,9 @@ TEST_F(fuzz, unchanged)
 /* System calls that the files do not have, and writes to those that are not to be written. */
 TEST_F(fuzz, calls)
 {
-	static const char * const files[] = { "stats", "verify", "contexts", "rmap_walk", "vmas" };
+	static const char * const files[] = {
+		"stats", "verify", "contexts", "rmap_walk", "vmas", "policy",
+	};
 	char path[128], buf[16];
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
@@ -961,7 +965,8 @@ TEST_F(fuzz, calls)
 			ASSERT_EQ(0, pread(fd, buf, sizeof(buf), 1UL << 40));
 		}
 		/* No memory to write to, if there is something to write. */
-		ASSERT_EQ(i < 2 + self->lazy ? -1 : 0, read(fd, (void *)(1UL << 46), 10));
+		ASSERT_EQ(i < 2 + self->lazy || i == 5 ? -1 : 0,
+			  read(fd, (void *)(1UL << 46), 10));
 		ASSERT_EQ(0, close(fd));
 	}
 	/* Not for writing, or not for reading: then not. */
@@ -1040,6 +1045,135 @@ TEST_F_TIMEOUT(fuzz, one_answer, 300)
 	/* An answer that comes too late is freed: 4 KB each would be 200 MB. */
 	ASSERT_LE(0, before);
 	ASSERT_GT(100 * 1024, unreclaimable() - before);
+}
+
+/* Cgroups that are there, and what is like them. */
+static const char * const paths[] = {
+	"/", "/avl_fuzz", "/avl_fuzz/\x01\xff", "/avl_fuzz/none", "/avl_fuzz/", "avl_fuzz", "//",
+	"/..", "/cgroup.procs", "/cgroup.procs/x", "/avl_fuzz/cgroup.procs", "all", "only",
+};
+
+#define NR_CGROUPS	3
+
+/* Text that looks like a policy, nearly one, or not at all. Returns its length. */
+static size_t make_policy(unsigned long *random, char *text, size_t size)
+{
+	static const char * const verbs[] = { "only", "except", "all", "ALL", "none", "" };
+	static const char * const blanks[] = { " ", "\t", "  ", "\n", "\v", "\xa0" };
+	const unsigned long max = below(random, 2) ? NR_CGROUPS : ARRAY_SIZE(paths);
+	size_t len;
+
+	if (!below(random, 8)) {	/* anything */
+		len = below(random, below(random, 8) ? 80 : size);
+		for (size_t i = 0; i < len; i++)
+			text[i] = below(random, 256);
+		return len;
+	}
+	len = sprintf(text, "%s", verbs[below(random, below(random, 4) ? 3 : ARRAY_SIZE(verbs))]);
+	for (int i = below(random, below(random, 4) ? 4 : 12); i; i--)
+		len += sprintf(text + len, "%s%s", blanks[below(random, ARRAY_SIZE(blanks))],
+			       paths[below(random, max)]);
+	if (!below(random, 16) && len)
+		text[below(random, len)] = below(random, 256);
+	/* About as long as there may be. */
+	if (!below(random, 16)) {
+		const size_t until = 4090 + below(random, 12);
+
+		memset(text + len, ' ', until - len);
+		len = until;
+	}
+	return len;
+}
+
+/* What a policy must be taken for: -errno, or 0 and what is read then. */
+static int judge_policy(const char *text, size_t len, char *is)
+{
+	static char buf[4096], *words[4096];
+	char *pos = buf;
+	int nr = 0;
+
+	if (len >= sizeof(buf))
+		return -E2BIG;
+	if (memchr(text, '\0', len))
+		return -EINVAL;
+	memcpy(buf, text, len);
+	for (buf[len] = '\0'; *pos; nr++) {
+		while (is_space(*pos))
+			*pos++ = '\0';
+		if (!*pos)
+			break;
+		for (words[nr] = pos; *pos && !is_space(*pos); pos++)
+			;
+	}
+	if (nr == 1 && !strcmp(words[0], "all")) {
+		sprintf(is, "all\n");
+		return 0;
+	}
+	if (nr < 2 || (strcmp(words[0], "only") && strcmp(words[0], "except")))
+		return -EINVAL;
+	if (nr > 9)
+		return -E2BIG;
+	for (int i = 1; i < nr; i++) {
+		int known = 0;
+
+		while (known < NR_CGROUPS && strcmp(words[i], paths[known]))
+			known++;
+		if (known == NR_CGROUPS)
+			return *words[i] == '/' ? -ENOENT : -EINVAL;
+	}
+	is += sprintf(is, "%s", words[0]);
+	for (int i = 1; i < nr; i++)
+		is += sprintf(is, " %s", words[i]);
+	sprintf(is, "\n");
+	return 0;
+}
+
+/* A policy is taken as it is documented, or refused, and then the last one is kept. */
+TEST_F(fuzz, policy)
+{
+	static char text[3 * 4096], is[8192], want[8192] = "all\n";
+	int fd = open(POLICY, O_RDWR | O_CLOEXEC), file, results[256] = {};
+	static const int all[] = { 0, EINVAL, E2BIG, ENOENT };
+	unsigned long random = self->s->seed;
+
+	ASSERT_LE(0, fd);
+	for (int i = 1; i < NR_CGROUPS; i++) {
+		snprintf(is, sizeof(is), "/sys/fs/cgroup%s", paths[i]);
+		ASSERT_EQ(0, mkdir(is, 0700));
+	}
+	/* Open, as what must not be taken for a directory. */
+	file = open("/sys/fs/cgroup/cgroup.procs", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, file);
+	for (int i = 0; i < 600; i++) {
+		const size_t len = make_policy(&random, text, sizeof(text));
+		const int error = -judge_policy(text, len, want);
+		const ssize_t put = write(fd, text, len);
+
+		ASSERT_EQ(error ? -1 : (ssize_t)len, put) {
+			TH_LOG("\"%.*s\": %zd", len < 80 ? (int)len : 80, text, put);
+		}
+		if (error)
+			ASSERT_EQ(error, errno);
+		results[error]++;
+		/* There is nothing in the middle of a policy. */
+		ASSERT_EQ(-1, pwrite(fd, text, len, below(&random, 1UL << 40)));
+		ASSERT_EQ(ESPIPE, errno);
+		ASSERT_LT(0, avl_read(POLICY, is, sizeof(is)));
+		ASSERT_STREQ(want, is);
+		page_of(5000 + 2 * i);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		TH_LOG("%d times %s", results[all[i]], strerror(all[i]));
+		EXPECT_LT(0, results[all[i]]);
+	}
+	ASSERT_EQ(0, avl_write(POLICY, "all"));
+	for (int i = NR_CGROUPS; --i;) {
+		snprintf(is, sizeof(is), "/sys/fs/cgroup%s", paths[i]);
+		ASSERT_EQ(0, rmdir(is));
+	}
+	close(file);
+	close(fd);
+	ASSERT_VERIFIED();
 }
 
 /* As kstrtobool() has it. 1, 0, or -1 for what it does not take. */

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -22,6 +23,7 @@
 #define NR	100
 #define WORKERS	3
 #define ROUNDS	20
+#define CGROUP	"/sys/fs/cgroup/avl_load/"
 #define PRINTK	"/proc/sys/kernel/printk"
 
 static int load(const char *parameters)
@@ -91,6 +93,18 @@ static int is_lazy(pid_t pid, int i)
 	return !!strstr(answer, " anchor lazy ");
 }
 
+/* Removed cgroups below ours that somebody still refers to. */
+static int dying(void)
+{
+	static const char name[] = "nr_dying_descendants ";
+	char stat[4096], *line;
+
+	if (avl_read(CGROUP "cgroup.stat", stat, sizeof(stat)) < 0)
+		return -1;
+	line = strstr(stat, name);
+	return line ? atoi(line + strlen(name)) : -1;
+}
+
 /* Is there before the module. */
 static struct avl_child old;
 
@@ -124,6 +138,10 @@ FIXTURE_TEARDOWN_PARENT(module)
 	EXPECT_NE(0, access(AVL_DEBUGFS, F_OK));
 	EXPECT_NE(0, access("/sys/module/" NAME, F_OK));
 	EXPECT_GT(0, avl_slab(NAME));
+	for (int i = 0; i < 3000 && dying() > 0; i++)
+		usleep(10000);
+	EXPECT_GE(0, dying());
+	rmdir(CGROUP);
 }
 
 /* Ends the other process; its contents were right to the end. */
@@ -182,7 +200,7 @@ TEST_F(module, in_use)
 /* Nor while a file of it is open. */
 TEST_F(module, open_file)
 {
-	static const char * const files[] = { "stats", "verify", "rmap_walk" };
+	static const char * const files[] = { "stats", "verify", "rmap_walk", "policy" };
 	char path[128];
 
 	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
@@ -194,6 +212,25 @@ TEST_F(module, open_file)
 		ASSERT_EQ(EWOULDBLOCK, unload());
 		ASSERT_EQ(0, close(fd));
 	}
+	end(_metadata);
+}
+
+/* Its policy refers to a cgroup that is removed: it goes when the module does. */
+TEST_F(module, policy)
+{
+	ASSERT_EQ(0, mkdir(CGROUP, 0700));
+	ASSERT_EQ(0, mkdir(CGROUP "named", 0700));
+	ASSERT_EQ(0, mkdir(CGROUP "other", 0700));
+	ASSERT_EQ(0, avl_write(AVL_DEBUGFS "policy", "except /avl_load/named"));
+	ASSERT_EQ(0, fault_new(NULL));
+	ASSERT_EQ(self->lazy, is_lazy(getpid(), NR));
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	ASSERT_EQ(0, rmdir(CGROUP "named"));
+	ASSERT_EQ(0, rmdir(CGROUP "other"));
+	/* The other one goes now. */
+	for (int i = 0; i < 3000 && dying() > 1; i++)
+		usleep(10000);
+	ASSERT_EQ(1, dying());
 	end(_metadata);
 }
 

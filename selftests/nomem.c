@@ -575,6 +575,30 @@ static int event_verify(void)
 	return read_all(AVL_DEBUGFS "verify");
 }
 
+static int event_policy_read(void)
+{
+	return read_all(AVL_DEBUGFS "policy");
+}
+
+/* What fails must not have changed it. */
+static int event_policy_write(void)
+{
+	const int err = avl_write(AVL_DEBUGFS "policy", "only / /");
+	char now[64];
+
+	if (avl_read(AVL_DEBUGFS "policy", now, sizeof(now)) > 0 &&
+	    !strcmp(now, err ? "all\n" : "only / /\n"))
+		errno = -err;
+	else
+		errno = EINVAL;
+	return errno ? -1 : 0;
+}
+
+static int policy_all(void)
+{
+	return avl_write(AVL_DEBUGFS "policy", "all");
+}
+
 static int event_contexts(void)
 {
 	return read_all(AVL_DEBUGFS "contexts");
@@ -777,6 +801,11 @@ static const struct event stats = { .run = event_stats };
 static const struct event verify = { .run = event_verify };
 static const struct event walk = { .run = event_ask };
 static const struct event vmas = { .run = event_vmas };
+static const struct event policy_read = { .run = event_policy_read };
+static const struct event policy_write = {
+	.run = event_policy_write, .after = policy_all, .finally = policy_all
+};
+
 static const struct event contexts = {
 	.once = once_ask_many, .run = event_contexts, .finally = end_many
 };
@@ -948,8 +977,8 @@ static const char * const functions[] = {
 	"commit_merge", "move_page_tables", "mas_store_gfp",
 	"vms_gather_munmap_vmas", "expand_downwards", "do_brk_flags",
 	"relocate_vma_down", "setup_arg_pages", "single_open", "single_open_size",
-	"anon_vma_lazy_verify_show", "ask_write", "contexts_open",
-	"seq_read_iter",
+	"anon_vma_lazy_verify_show", "ask_write", "contexts_open", "policy_show",
+	"policy_write", "seq_read_iter",
 	"ksm_madvise", "__add_to_kill", "avl_index_alloc", "avl_share_insert",
 #ifdef __x86_64__
 	"ldt_dup_context",
@@ -1042,6 +1071,8 @@ SITE(rmap_walk) { "ask_write", NULL, NULL, FROM_THEN_ON, &walk };
 SITE(rmap_walk_more) { "ask_write", NULL, NULL, FROM_THEN_ON, &walk_many };
 SITE(vmas) { "ask_write", NULL, NULL, FROM_THEN_ON, &vmas };
 SITE(contexts) { "contexts_open", NULL, NULL, FROM_THEN_ON, &contexts };
+SITE(policy_show) { "policy_show", NULL, NULL, FROM_THEN_ON, &policy_read };
+SITE(policy_write) { "policy_write", NULL, NULL, FROM_THEN_ON, &policy_write };
 
 FIXTURE_SETUP(site)
 {
