@@ -4,14 +4,24 @@
 # The benchmark, in the guest: sourced by init.sh. RUN is stock (the kernel without the series),
 # absent, off (the module with enabled=0) or lazy; TESTS the groups to measure, separated by commas.
 
-# used NAME: slab bytes of anon_vmas, chains and contexts, without what only waits to be used
+# used NAME: bytes of anon_vmas, chains and contexts: of their slabs, and of the objects alive
 used()
 {
+	# What only waits to be used goes; then all that is not alive is in the lists that are counted.
 	for cache in /sys/kernel/slab/anon_vma*; do
 		echo 1 >"$cache/shrink"
 	done
-	slab | awk -v name="$1" '$2 != "vm_area_struct" { sum += $4 }
-		END { print "  " name, sum, "bytes" }'
+	# The shell reads by itself: another process would have objects of its own.
+	slabs=0 objects=0
+	while read -r cache active _ size _ pages _ _ _ _ _ _ _ _ count _; do
+		case $cache in
+		anon_vma | anon_vma_chain | anon_vma_lazy)
+			slabs=$((slabs + count * pages * 4096))
+			objects=$((objects + active * size)) ;;
+		esac
+	done </proc/slabinfo
+	echo "  $1 $slabs bytes"
+	echo "  $1_objects $objects bytes"
 }
 
 # Thirty shells, each with a program that it waits for, below another one. They are Debian's, as
