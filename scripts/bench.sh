@@ -4,14 +4,24 @@
 # The benchmark, in the guest: sourced by init.sh. RUN is stock (the kernel without the series),
 # absent, off (the module with enabled=0) or lazy; TESTS the groups to measure, separated by commas.
 
-# used NAME: slab bytes of anon_vmas, chains and contexts, without what only waits to be used
+# used NAME: bytes of anon_vmas, chains and contexts: of their slabs, and of the objects alive
 used()
 {
+	# What only waits to be used goes; then all that is not alive is in the lists that are counted.
 	for cache in /sys/kernel/slab/anon_vma*; do
 		echo 1 >"$cache/shrink"
 	done
-	slab | awk -v name="$1" '$2 != "vm_area_struct" { sum += $4 }
-		END { print "  " name, sum, "bytes" }'
+	# The shell reads by itself: another process would have objects of its own.
+	slabs=0 objects=0
+	while read -r cache active _ size _ pages _ _ _ _ _ _ _ _ count _; do
+		case $cache in
+		anon_vma | anon_vma_chain | anon_vma_lazy)
+			slabs=$((slabs + count * pages * 4096))
+			objects=$((objects + active * size)) ;;
+		esac
+	done </proc/slabinfo
+	echo "  $1 $slabs bytes"
+	echo "  $1_objects $objects bytes"
 }
 
 # Thirty shells, each with a program that it waits for, below another one. They are Debian's, as
@@ -41,11 +51,18 @@ debian()
 # What nobody here wrote
 real()
 {
-	cp /bench/interpreter.py /debian/tmp/
+	cp /bench/*.py /debian/tmp/
 	awk 'BEGIN { for (i = 0; i < 50; i++) printf "int f%d(int *a, int n) { int s = %d;" \
 		"for (int i = 0; i < n; i++) s += a[i] * %d; return s; }\n", i, i, i + 3 }' >/debian/tmp/f.c
 	debian real_hackbench hackbench --pipe --process -g 4 -l 50
 	debian real_compile gcc -O2 -o /tmp/f.o -c /tmp/f.c
+	python
+	redis
+	postgresql
+}
+
+python()
+{
 	debian real_pool python3 /tmp/interpreter.py pool
 	subtest real_fork chroot /debian python3 /tmp/interpreter.py fork
 	mkfifo /tmp/hold
@@ -58,6 +75,58 @@ real()
 	exec 3>&-
 	wait $!
 	result $? real_slab
+}
+
+redis()
+{
+	chroot /debian redis-server --port 0 --unixsocket /tmp/redis --dir /tmp --save "" >/tmp/log 2>&1 &
+	server=$!
+	until [ -e /debian/tmp/redis ] || ! kill -0 "$server"; do
+		sleep 1
+	done
+	subtest real_redis chroot /debian python3 /tmp/snapshot.py /tmp/redis
+	stop TERM real_redis_stop
+}
+
+# The server refuses to be root's.
+postgresql()
+{
+	export PGHOST=/tmp PGUSER=postgres
+	as="chroot /debian /usr/sbin/chroot --userspec=70:70 /"
+	bin=$(cd /debian && echo usr/lib/postgresql/*/bin)
+	echo postgres:x:70:70::/tmp:/bin/sh >/debian/etc/passwd
+	$as "$bin/initdb" -D /tmp/data -A trust -N --no-locale -E UTF8 >/tmp/log 2>&1
+	$as "$bin/postgres" -D /tmp/data -k /tmp -c listen_addresses= -c fsync=off -c jit=off \
+		-c autovacuum=off >>/tmp/log 2>&1 &
+	server=$!
+	until [ -e /debian/tmp/.s.PGSQL.5432 ] || ! kill -0 "$server"; do
+		sleep 1
+	done
+	subtest real_pgbench_init chroot /debian "$bin/pgbench" -i -q
+	debian real_pgbench "$bin/pgbench" -n -c 4 -t 100
+	debian real_pgbench_connect "$bin/pgbench" -n -c 4 -t 25 -C
+
+	printf 'SELECT 1;\n\\sleep 1000 s\n' >/debian/tmp/idle
+	chroot /debian "$bin/pgbench" -n -c 20 -T 1000 -f /tmp/idle &
+	clients=$!
+	until [ "$(grep -ls '\[local\] idle' /proc/[0-9]*/cmdline | wc -l)" = 20 ] ||
+		! kill -0 "$clients"; do
+		sleep 1
+	done
+	used real_pgbench_slab
+	kill "$clients"
+	wait "$clients"
+	stop INT real_postgresql_stop
+}
+
+# stop SIGNAL NAME: end the server, whose log tells what is wrong if it did not do well
+stop()
+{
+	kill -s "$1" "$server"
+	wait "$server"
+	status=$?
+	[ $status = 0 ] || sed 's/^/# /' /tmp/log
+	result $status "$2"
 }
 
 group()

@@ -50,7 +50,9 @@ GROUPS = {
     ],
     "slab": [
         ("slab_processes", "slabs of anon_vmas, chains, contexts: 60 processes", "bytes", 0.15),
-        ("slab_zygote", "the same, a zygote with 24 apps", "bytes", 0.01),
+        ("slab_processes_objects", "the objects in use in these", "bytes", 0.15),
+        ("slab_zygote", "slabs, a zygote with 24 apps", "bytes", 0.01),
+        ("slab_zygote_objects", "the objects in use in these", "bytes", 0.01),
     ],
     "objects": [
         ("vmas", "VMAs of a program with threads, malloc, JIT", "VMAs", 1.00),
@@ -58,10 +60,17 @@ GROUPS = {
     ],
     "real": [
         ("real_fork", "os.fork() of a CPython with much memory", INSTRUCTIONS, None),
+        ("real_redis_fork", "fork of Redis for BGSAVE, 20 MB", INSTRUCTIONS, None),
+        ("real_redis_save", "BGSAVE, and 5000 SETs at the same time", INSTRUCTIONS, None),
+        ("real_pgbench", "pgbench, 400 transactions of 4 connections", INSTRUCTIONS, None),
+        ("real_pgbench_connect", "the same, 100 of a connection each", INSTRUCTIONS, None),
         ("real_pool", "multiprocessing, a pool of 16 processes", INSTRUCTIONS, None),
         ("real_hackbench", "hackbench, 160 processes and pipes", INSTRUCTIONS, None),
         ("real_compile", "gcc -O2, 50 functions", INSTRUCTIONS, None),
         ("real_slab", "slabs as above, a pool of 24 processes", "bytes", None),
+        ("real_slab_objects", "the objects in use in these", "bytes", None),
+        ("real_pgbench_slab", "slabs, PostgreSQL with 20 connections", "bytes", None),
+        ("real_pgbench_slab_objects", "the objects in use in these", "bytes", None),
     ],
     "throughput": [
         ("throughput", "children of one parent that map, touch, fork, unmap", "turns/s", 1.20),
