@@ -27,7 +27,8 @@ use crate::{
     shares::{
         Index,
         Share, //
-    }, //
+    },
+    trace, //
 };
 use core::ptr::{
     addr_of,
@@ -39,7 +40,10 @@ use core::ptr::{
 use kernel::{
     bindings,
     error::code::ENOMEM,
-    ffi::c_int,
+    ffi::{
+        c_int,
+        c_uint, //
+    },
     sync::atomic::{
         Acquire,
         Atomic,
@@ -71,12 +75,11 @@ static NEXT_ID: Atomic<i64> = Atomic::<i64>::new(1);
 ///
 /// # Locking
 ///
-/// `lazy` as its C documentation says; `node` by the family lock; `id` never changes.
+/// `lazy` as its C documentation says; `node` by the family lock.
 #[repr(C)]
 pub(crate) struct Context {
     lazy: bindings::anon_vma_lazy,
     node: Node<Ctx, Anchor>,
-    id: i64,
     learner: learn::Node<Index, Share>,
 }
 
@@ -179,7 +182,7 @@ impl Ctx {
     /// A number that no other context has or had. That of a parent is less.
     pub(crate) fn id(self) -> i64 {
         // SAFETY: By the type invariants the context is there; `id` never changes.
-        unsafe { (*self.0.as_ptr()).id }
+        unsafe { (*self.as_ptr()).id }
     }
 
     /// Calls `f` with the family lock held for read.
@@ -255,7 +258,7 @@ impl Ctx {
             addr_of_mut!((*ptr).lazy.anchor).write(anchor.as_ptr());
             addr_of_mut!((*ptr).lazy.mm).write(mm);
             addr_of_mut!((*ptr).node).write(Node::new());
-            addr_of_mut!((*ptr).id).write(NEXT_ID.fetch_add(1, Relaxed));
+            addr_of_mut!((*ptr).lazy.id).write(NEXT_ID.fetch_add(1, Relaxed));
             addr_of_mut!((*ptr).lazy.detached).write(null());
             addr_of_mut!((*ptr).lazy.eager).write(eager);
             addr_of_mut!((*ptr).learner).write(learn::Node::new());
@@ -559,6 +562,7 @@ pub(crate) unsafe extern "C" fn get(mm: *mut bindings::mm_struct) -> *mut bindin
     match unsafe { slot(mm) }.cmpxchg(null_mut(), ctx.as_ptr(), Full) {
         Ok(_) => {
             helpers::get_module();
+            trace::context_create(|| (ctx.id(),));
             ctx.as_ptr()
         }
         // Another thread was faster.
@@ -633,6 +637,13 @@ pub(crate) unsafe extern "C" fn fork(
     family::join(&family.links, parent, ctx);
     // Nobody else sees the child's.
     own.set_leaf(borrowed.is_none());
+    trace::context_join(|| (ctx.id(), parent.id()));
+    if let Some(anchor) = borrowed {
+        trace::borrow(|| {
+            let holder = family.links.holder(anchor);
+            (ctx.id(), holder.map_or(0, Ctx::id))
+        });
+    }
     drop(family);
 
     FORKS.add(1, Relaxed);
@@ -733,6 +744,13 @@ pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
             let _lock = Member::lock(anchor);
             anchor.set_leaf(!(*heir.as_ptr()).mm.is_null());
         }
+    }
+    trace::context_leave(|| (ctx.id(), freed.contexts as c_uint));
+    if freed.donated != 0 {
+        trace::donate(|| {
+            let id = |ctx: Option<Ctx>| ctx.map_or(0, Ctx::id);
+            (id(freed.ctx), id(freed.heir), freed.donated as c_uint)
+        });
     }
     drop(family);
 

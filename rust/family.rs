@@ -92,7 +92,8 @@ pub(crate) trait Forest {
 
 /// What [`leave`] took out of the family, for the caller to free.
 pub(crate) struct Freed<C, A> {
-    ctx: Option<C>,
+    /// The context taken out last, which is the one that donated.
+    pub(crate) ctx: Option<C>,
     anchor: Option<A>,
     /// Contexts taken out.
     pub(crate) contexts: usize,

@@ -107,8 +107,8 @@ pub(crate) trait Shares: Forest {
     fn walks(&self, index: Self::Index) -> &Cell<u32>;
     /// Calls `f` with the index locked.
     fn locked<R>(&self, index: Self::Index, f: impl FnOnce() -> R) -> R;
-    /// Something was learned.
-    fn count(&self);
+    /// It was learned that a child has a hole.
+    fn learned(&self, of: Self::Ctx, hole: Range);
 
     /// Makes a share of a child and puts it into the index, without waiting for memory.
     fn insert(&self, index: Self::Index, of: Self::Ctx, range: Range) -> Option<Self::Share>;
@@ -496,7 +496,7 @@ fn learn<F: Shares>(f: &F, index: F::Index, ctx: F::Ctx, hole: Range) {
         links.nr_shares.set(nr_shares);
         links.learned.set(true);
         to_learned(f, index, ctx);
-        f.count();
+        f.learned(ctx, hole);
         return;
     }
 
@@ -551,7 +551,7 @@ fn learn<F: Shares>(f: &F, index: F::Index, ctx: F::Ctx, hole: Range) {
         pos = next;
     }
     if new {
-        f.count();
+        f.learned(ctx, hole);
     }
 }
 

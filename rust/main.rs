@@ -34,6 +34,7 @@ mod learn;
 mod oracle;
 mod shares;
 mod stats;
+mod trace;
 mod walk;
 
 module! {

@@ -17,6 +17,7 @@ use crate::{
         Range,
         Shares, //
     },
+    trace,
     walk, //
 };
 use core::{
@@ -139,8 +140,9 @@ impl Shares for Links {
         result
     }
 
-    fn count(&self) {
+    fn learned(&self, of: Ctx, hole: Range) {
         HOLES.add(1, Relaxed);
+        trace::learn(|| (of.id(), hole.first, hole.last));
     }
 
     fn insert(&self, index: Index, of: Ctx, range: Range) -> Option<Share> {

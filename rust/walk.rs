@@ -26,6 +26,7 @@ use crate::{
         is_leaf,
         set_state,
         state,
+        Ctx,
         LAZY,
         LEAF, //
     },
@@ -34,7 +35,8 @@ use crate::{
         Event, //
     },
     learn::Range,
-    shares, //
+    shares,
+    trace, //
 };
 use core::ptr::{
     addr_of,
@@ -43,6 +45,7 @@ use core::ptr::{
 };
 use kernel::{
     bindings,
+    ffi::c_uint,
     mm::virt::flags,
     page::{
         PAGE_SHIFT,
@@ -116,7 +119,7 @@ pub(crate) unsafe fn is_natural(vma: Vma) -> bool {
     unsafe { anon_pgoff(vma) == start(vma) >> PAGE_SHIFT }
 }
 
-/// Whether an unfaulted VMA should become lazy.
+/// Why an unfaulted VMA should not become lazy.
 ///
 /// # Context
 ///
@@ -125,13 +128,24 @@ pub(crate) unsafe fn is_natural(vma: Vma) -> bool {
 /// # Safety
 ///
 /// `vma` must be a valid VMA of an address space whose mmap_lock is held; called under RCU.
-pub(crate) unsafe extern "C" fn want(vma: *const bindings::vm_area_struct) -> bool {
+pub(crate) unsafe extern "C" fn want(
+    vma: *const bindings::vm_area_struct,
+) -> bindings::anon_vma_eager {
     let vma = vma.cast_mut();
     // SAFETY: The mmap_lock keeps VMA, range and these flags.
     let vm_flags = unsafe { (*vma).__bindgen_anon_2.vm_flags } as u64;
 
     // SAFETY: As above, and we are called under RCU.
-    vm_flags & NEVER == 0 && unsafe { is_natural(vma) && helpers::allowed(vma) }
+    if unsafe { !helpers::allowed(vma) } {
+        bindings::anon_vma_eager_ANON_VMA_EAGER_DISABLED
+    } else if vm_flags & NEVER != 0 {
+        bindings::anon_vma_eager_ANON_VMA_EAGER_FLAGS
+    // SAFETY: As above.
+    } else if unsafe { !is_natural(vma) } {
+        bindings::anon_vma_eager_ANON_VMA_EAGER_MOVED
+    } else {
+        bindings::anon_vma_eager_ANON_VMA_EAGER_NOT
+    }
 }
 
 /// A maple state that starts at `address`.
@@ -567,8 +581,8 @@ pub(crate) unsafe extern "C" fn rmap_walk(
     last: usize,
     leaf: bool,
 ) {
-    // The usual walk, in as few instructions as possible.
-    if leaf && last < NR_PAGES {
+    // The usual walk, in as few instructions as possible. A traced one has none to save.
+    if leaf && last < NR_PAGES && !trace::walk_enabled() {
         let bytes = of_pages(first, last);
         // SAFETY: The anchor of a leaf is locked, which keeps the VMA; it is the only one, so what
         // the callbacks return does not matter.
@@ -716,7 +730,28 @@ unsafe fn rmap_walk_all(
         // SAFETY: Who has set `try_lock` looks at it, and nobody else uses it.
         unsafe { (*rwc).contended = true };
     }
-    helpers::count_walk(nr_contexts, nr_vmas, contended);
+    // SAFETY: The lock that is held keeps the holder.
+    unsafe { count_walk(top, pages, nr_contexts, nr_vmas, contended) };
+}
+
+/// Counts and traces a walk that is over.
+///
+/// # Safety
+///
+/// `top`, the holder of the anchor where it began, must still be there.
+unsafe fn count_walk(
+    top: *mut bindings::anon_vma_lazy,
+    pages: Range,
+    visits: c_uint,
+    hits: c_uint,
+    contended: bool,
+) {
+    helpers::count_walk(visits, hits, contended);
+    trace::walk(|| {
+        // SAFETY: By the safety requirements.
+        let holder = unsafe { Ctx::from_ptr(top) }.id();
+        (holder, pages.first, pages.last, visits, hits, contended)
+    });
 }
 
 /// Whether a lazy VMA is natural, as far as walks are concerned: they find others by their chain.
@@ -850,5 +885,14 @@ pub(crate) unsafe extern "C" fn walk_end(walk: *mut bindings::anon_rmap_walk) {
         // SAFETY: By the type invariants `ctx` is where the walk is.
         unsafe { path.end(walk.0.ctx) };
     }
-    helpers::count_walk(walk.0.nr_contexts, walk.0.nr_vmas, walk.0.contended);
+    let walk = walk.0;
+    let pages = Range {
+        first: walk.first,
+        last: walk.last,
+    };
+    // SAFETY: By the type invariants the anon_vma has a holder, which its lock keeps.
+    unsafe {
+        let top = (*walk.anon_vma).__bindgen_anon_1.lazy;
+        count_walk(top, pages, walk.nr_contexts, walk.nr_vmas, walk.contended);
+    }
 }

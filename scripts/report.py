@@ -37,10 +37,11 @@ FRAME = re.compile(r"^\[[ 0-9.]+\]  (?:\? )?(\w+)\S*\+0x\S+(?: \[(\w+)\])?")
 HELPER = re.compile(r"(__)?(list|hlist|rb|anon_rmap_tree)_")
 PATCHES = pathlib.Path(__file__).parent.parent / "patches"
 # Tests that need what some kernels (architectures, variants) do not have: fault injection by call
-# site, and 5-level page tables, which KASAN kernels are booted without.
+# site; 5-level page tables, which KASAN kernels are booted without; and bpftrace, which no guest has.
 MAY_SKIP = {
     re.compile(r"\bnomem\b"): {"plain", "kcsan", "ubsan", "prove", "16k"},
     re.compile(r"\blast_offset$"): {"debug", "kasan", "kmemleak", "arm64"},
+    re.compile(r"\bbpftrace$"): {"x86_64", "arm64"},
 }
 
 

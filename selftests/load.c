@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -25,6 +26,8 @@
 #define ROUNDS	20
 #define CGROUP	"/sys/fs/cgroup/avl_load/"
 #define PRINTK	"/proc/sys/kernel/printk"
+#define TRACING	"/sys/kernel/tracing"
+#define EVENTS	TRACING "/events/" NAME "/"
 
 static int load(const char *parameters)
 {
@@ -142,6 +145,9 @@ FIXTURE_TEARDOWN_PARENT(module)
 		usleep(10000);
 	EXPECT_GE(0, dying());
 	rmdir(CGROUP);
+	EXPECT_NE(0, access(EVENTS "walk", F_OK));
+	/* The kernel's own stay on. */
+	avl_write(EVENTS "enable", "0");
 }
 
 /* Ends the other process; its contents were right to the end. */
@@ -149,6 +155,17 @@ static void end(struct __test_metadata *_metadata)
 {
 	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
 	ASSERT_EQ(0, avl_child_end(&old));
+}
+
+/* Being traced does not keep it; its events, but not those of the kernel, go with it. */
+TEST_F(module, traced)
+{
+	if (mount("tracefs", TRACING, "tracefs", 0, NULL))
+		ASSERT_EQ(EBUSY, errno);
+	ASSERT_EQ(0, access(EVENTS "walk", F_OK));
+	ASSERT_EQ(0, avl_write(EVENTS "enable", "1"));
+	ASSERT_EQ(0, fault_new(NULL));
+	end(_metadata);
 }
 
 /* What was faulted before is eager for ever, also in children. */
