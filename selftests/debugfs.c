@@ -12,7 +12,9 @@
 
 #define NR	50
 
-static const char * const files[] = { "stats", "verify", "rmap_walk", "contexts", "vmas" };
+static const char * const files[] = {
+	"stats", "verify", "rmap_walk", "contexts", "vmas", "drain"
+};
 
 /* Who is not root cannot open any of the files. */
 static int open_unprivileged(void)
@@ -38,7 +40,7 @@ static int open_unprivileged(void)
 
 TEST_F(vmas, permissions)
 {
-	const unsigned int modes[] = { 0400, 0400, 0600, 0400, 0600 };
+	const unsigned int modes[] = { 0400, 0400, 0600, 0400, 0600, 0600 };
 	char path[128];
 	struct stat st;
 
