@@ -134,7 +134,8 @@ static bool drain_names(pid_t pid, const char *why)
 		return false;
 	snprintf(line, sizeof(line), "\nprocess %d context ", pid);
 	process = strstr(text, line);
-	return process && sscanf(process, "\nprocess %*d context %*d %15s comm drain", found) == 1 &&
+	return process &&
+		sscanf(process, "\nprocess %*d context %*d %15s comm drain", found) == 1 &&
 		!strcmp(found, why);
 }
 
@@ -184,8 +185,8 @@ static int make_kinds(void *arg)
 		    MAP_PRIVATE | MAP_FIXED_NOREPLACE, fd, 0);
 	close(fd);
 	if (file == MAP_FAILED || huge == MAP_FAILED || fill_new(NATURAL, NR) ||
-	    fill_new(KEPT, 1) || fill_new(FROM, NR) || fill_new(SWAPPED, NR) || fill_new(MERGED, NR) ||
-	    fill_new(MERGED + 2 * NR, NR))
+	    fill_new(KEPT, 1) || fill_new(FROM, NR) || fill_new(SWAPPED, NR) ||
+	    fill_new(MERGED, NR) || fill_new(MERGED + 2 * NR, NR))
 		return -1;
 	avl_fill(file, SIZE, FILE_PRIVATE);
 	/* Twice the same. */
@@ -537,6 +538,7 @@ TEST_F(drain, empty)
 TEST_F(drain, errors)
 {
 	static const char * const bad[] = { "\n", "0", "2", "11", "1 1", "-1", "y", "drain" };
+
 	ASSERT_EQ(0, run_lazily(fill_natural, self->lazy));
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
 		ASSERT_EQ(-EINVAL, avl_write(DRAIN, bad[i]));

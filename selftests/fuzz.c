@@ -656,15 +656,14 @@ static bool is_drain(const char *text)
 	unsigned long alone, related, number = 0;
 	int n = 0;
 
-	sscanf(text, "drained %*u\nvmas %*u\nalone %lu\nrelated %lu\nothers %*u\n%n",
-	       &alone, &related, &n);
-	if (!n)
+	if (sscanf(text, "drained %*u\nvmas %*u\nalone %lu\nrelated %lu\nothers %*u\n%n",
+		   &alone, &related, &n) != 2 || !n)
 		return false;
 	text += n;
 	for (; *text; number++) {
-		n = 0;
-		sscanf(text, "process %*u context %*u %n", &n);
-		if (!n)
+		unsigned long id;
+
+		if (sscanf(text, "process %*u context %lu %n", &id, &n) != 1)
 			return false;
 		text += n;
 		if (!WORD(&text, "alone", "related") || !last_field(&text, "comm "))
