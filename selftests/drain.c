@@ -23,7 +23,7 @@
 #define SIZE		(NR * psize())
 #define HUGE		read_pmd_pagesize()
 #define GENERATIONS	6
-#define MANY		100
+#define MANY		40
 #define MANY_ROUNDS	6
 #define VMAS		20	/* of each of many */
 #define ROUNDS		40
@@ -569,6 +569,20 @@ static int check_many(void *arg)
 	return 0;
 }
 
+/* Does the kernel keep what is freed, and count it as in use? */
+static bool keeps_freed(void)
+{
+	FILE *file = fopen("/proc/kallsyms", "r");
+	char line[512];
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file))
+		found = strstr(line, " kasan_quarantine_put\n");
+	if (file)
+		fclose(file);
+	return found;
+}
+
 /* Signals, at longer and longer intervals. */
 static void again(int signal)
 {
@@ -623,8 +637,8 @@ TEST_F(drain, many)
 		for (size_t i = 0; i < ARRAY_SIZE(caches); i++) {
 			if (round == 1)
 				before[i] = avl_slab(caches[i]);
-			if (round == MANY_ROUNDS - 1)
-				ASSERT_GT(before[i] + 2 * MANY, avl_slab(caches[i])) {
+			if (round == MANY_ROUNDS - 1 && !keeps_freed())
+				ASSERT_GT(before[i] + 3 * MANY, avl_slab(caches[i])) {
 					TH_LOG("%s", caches[i]);
 				}
 		}
@@ -647,7 +661,7 @@ TEST_F(drain, nomem)
 	inject_setup(false);
 	ASSERT_EQ(0, run_lazily(make_kinds, self->lazy));
 	avl_mark();
-	inject_at("anon_vma_lazy_drain", NULL, NULL);
+	inject_at("anon_vma_lazy_drain", "anon_vma_chain", NULL);
 	for (;; nth++) {
 		inject_arm(nth);
 		err = avl_write(DRAIN, "1");
