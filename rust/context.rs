@@ -5,8 +5,8 @@
 //!
 //! # Lifetime
 //!
-//! `mm->anon_vma_lazy` refers to a context until `exit_mmap()` calls [`leave`]; then the family tree
-//! refers to it as long as it has children. The tree is only followed under the family lock, so
+//! `mm->anon_vma_lazy` refers to a context until `exit_mmap()` calls [`leave`], or until [`drain`];
+//! then the family tree refers to it as long as it has children. The tree is only followed under the family lock, so
 //! what [`leave`] took out of it under that lock for write can be freed at once.
 //!
 //! A context owns one reference on each anchor it holds, an anchor one on its root, unless it is that
@@ -39,7 +39,11 @@ use core::ptr::{
 };
 use kernel::{
     bindings,
-    error::code::ENOMEM,
+    error::{
+        code::ENOMEM,
+        to_result,
+        Result, //
+    },
     ffi::{
         c_int,
         c_uint, //
@@ -170,10 +174,11 @@ impl Ctx {
     ///
     /// # Safety
     ///
-    /// The caller must have a reference on the address space (`mm_users`): as long as it has it,
-    /// the context stays.
+    /// The caller must have a reference on the address space (`mm_users`) and its mmap_lock: as long
+    /// as it has both, the context stays.
     pub(crate) unsafe fn of(mm: *mut bindings::mm_struct) -> Option<Self> {
-        // INVARIANT: `exit_mmap()`, which makes the address space forget it, waits for the caller.
+        // INVARIANT: `exit_mmap()` and [`drain`], which make the address space forget it, wait for
+        // the caller.
         // SAFETY: By the safety requirements. Seeing the context with acquire means seeing its
         // fields.
         NonNull::new(unsafe { slot(mm) }.load(Acquire).cast()).map(Self)
@@ -699,11 +704,22 @@ unsafe extern "C" fn anon_vma_lazy_pin(
 ///
 /// `lazy` must be the context of an address space.
 pub(crate) unsafe extern "C" fn sever(lazy: *mut bindings::anon_vma_lazy) {
+    // SAFETY: The context is there.
+    debug_assert_eq!(unsafe { helpers::avl_anon_pages((*lazy).mm) }, 0);
+    // SAFETY: By the safety requirements.
+    unsafe { end_walks(lazy) };
+}
+
+/// Ends all walks in an address space: those of its lazy VMAs, of which none has entries any more.
+///
+/// # Safety
+///
+/// As for [`sever`].
+unsafe fn end_walks(lazy: *mut bindings::anon_vma_lazy) {
     // SAFETY: The context is there, and its anchor in use. `mm` is written with the lock held, but
     // looked at without.
     unsafe {
         let anchor = Ctx::from_ptr(lazy).anchor();
-        debug_assert_eq!(helpers::avl_anon_pages((*lazy).mm), 0);
         let _lock = Member::lock(anchor);
         addr_of_mut!((*lazy).mm).write_volatile(null_mut());
         anchor.set_leaf(false);
@@ -724,9 +740,9 @@ pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
     // space, which is the caller's, writes `mm`.
     let (ctx, severed) = unsafe { (Ctx::from_ptr(lazy), (*lazy).mm.is_null()) };
     if !severed {
-        // The address space had no VMA.
+        // The address space has no lazy VMA.
         // SAFETY: By the safety requirements.
-        unsafe { sever(lazy) };
+        unsafe { end_walks(lazy) };
     }
     // SAFETY: An address space refers to it, which is torn down.
     let root = unsafe { ctx.root() };
@@ -758,4 +774,65 @@ pub(crate) unsafe extern "C" fn leave(lazy: *mut bindings::anon_vma_lazy) {
     DEAD.add(1 - freed.contexts as i64, Relaxed);
     // SAFETY: The family lock is dropped.
     unsafe { release(freed) };
+}
+
+/// Whether an address space has a context, for somebody who does not mind if that changes.
+///
+/// # Safety
+///
+/// `mm` must be valid.
+pub(crate) unsafe fn is_there(mm: *mut bindings::mm_struct) -> bool {
+    // SAFETY: By the safety requirements.
+    !unsafe { slot(mm) }.load(Relaxed).is_null()
+}
+
+/// Turns the lazy VMAs of an address space into eager ones and ends its context, if it has one without
+/// relatives. Returns the number of VMAs.
+///
+/// # Context
+///
+/// mmap_lock held for write; no rmap lock held; may sleep.
+///
+/// # Safety
+///
+/// The caller must have a reference on the address space (`mm_users`), and one on the module.
+pub(crate) unsafe fn drain(mm: *mut bindings::mm_struct) -> Result<Option<usize>> {
+    // SAFETY: By the safety requirements.
+    let Some(ctx) = (unsafe { Ctx::of(mm) }) else {
+        return Ok(None);
+    };
+    // SAFETY: The address space refers to it.
+    let family = Family::lock(unsafe { ctx.root() });
+    let Some(held) = family::gather(&family.links, ctx) else {
+        return Ok(None);
+    };
+    // The spare ones are in the list of the used ones by now.
+    let number = family::summary(&family.links, ctx).used as i64;
+    drop(family);
+    // Only a fork, which waits for the mmap_lock, could give it relatives. What it holds is looked at
+    // by relatives, and by who has the mmap_lock.
+
+    // SAFETY: The mmap_lock is held, and these are all anchors that the context holds.
+    let vmas = unsafe { bindings::anon_vma_lazy_drain(mm, held.as_ptr()) };
+    if vmas <= 0 {
+        // INVARIANT: See above.
+        family::part(&Links(()), ctx);
+    }
+    let vmas = to_result(vmas).map(|()| vmas as usize)?;
+    if vmas == 0 {
+        // SAFETY: It has no lazy VMA, and the address space forgets it below.
+        unsafe { leave(ctx.as_ptr()) };
+    } else {
+        ANCHORS.add(-number, Relaxed);
+        FAMILIES.add(-1, Relaxed);
+        // INVARIANT: No walk comes to the context any more: its anchors are eager, and who looked at
+        // them before had one of the locks under which they became so.
+        learn::replace(&Links(()), ctx, None);
+        // SAFETY: Likewise, and the address space forgets it below.
+        unsafe { ctx.free() };
+    }
+    // SAFETY: By the safety requirements.
+    unsafe { slot(mm) }.store(null_mut(), Relaxed);
+    helpers::put_module();
+    Ok(Some(vmas))
 }

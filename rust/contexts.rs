@@ -155,26 +155,27 @@ unsafe fn for_each_vma(mm: *mut bindings::mm_struct, mut each: impl FnMut(Vma)) 
 
 /// What is known of the process of a context. The default is for one that is gone.
 #[derive(Clone, Copy, Default)]
-struct Process {
-    pid: c_int,
-    comm: Comm,
+pub(crate) struct Process {
+    pub(crate) pid: c_int,
+    pub(crate) comm: Comm,
     vmas: Counts,
 }
 
 /// A line of the file `contexts`.
-struct Record {
-    id: i64,
+pub(crate) struct Record {
+    pub(crate) id: i64,
     parent: i64,
     anchor: u64,
     holder: i64,
     used: usize,
     spare: usize,
-    dead: bool,
-    process: Process,
+    pub(crate) dead: bool,
+    pub(crate) alone: bool,
+    pub(crate) process: Process,
 }
 
 /// All lines: no more than fit, as they are written where nothing can be allocated.
-struct Records(KVVec<Record>);
+pub(crate) struct Records(pub(crate) KVVec<Record>);
 
 impl Records {
     /// Adds a context, and the dead ones above it up to the next that lives. If there is no room,
@@ -199,6 +200,7 @@ impl Records {
                 used: summary.used,
                 spare: summary.spare,
                 dead: summary.dead,
+                alone: summary.alone,
                 process: if summary.dead {
                     Process::default()
                 } else {
@@ -236,7 +238,7 @@ impl Records {
     }
 }
 
-fn list() -> Result<Records> {
+pub(crate) fn list() -> Result<Records> {
     let mut records = Records(KVVec::new());
 
     for &pid in pids()?.iter() {
@@ -249,7 +251,7 @@ fn list() -> Result<Records> {
             continue;
         };
         mm.locked(|mm| {
-            // SAFETY: We have a reference on the address space.
+            // SAFETY: We have a reference on the address space, and its lock.
             let Some(ctx) = (unsafe { Ctx::of(mm) }) else {
                 return Ok(());
             };
@@ -412,7 +414,7 @@ unsafe extern "C" fn anon_vma_lazy_vmas(pid: c_int, text: *mut c_char, len: *mut
             return Err(ESRCH);
         };
         mm.locked(|mm| {
-            // SAFETY: We have a reference on the address space.
+            // SAFETY: We have a reference on the address space, and its lock.
             let id = unsafe { Ctx::of(mm) }.map_or(0, Ctx::id);
             out.line(fmt!("process {pid} context {id} comm {comm}"));
             // SAFETY: The mmap_lock is held.

@@ -322,10 +322,47 @@ pub(crate) fn holds<F: Forest>(f: &F, ctx: F::Ctx, is: impl Fn(F::Anchor) -> boo
     false
 }
 
+/// Whether nobody else is in the family of a living context: no page of it is mapped elsewhere.
+pub(crate) fn is_alone<F: Forest>(f: &F, ctx: F::Ctx) -> bool {
+    let node = f.node(ctx);
+    !node.dead.get() && node.parent.get().is_none() && node.first_child.get().is_none()
+}
+
+/// Makes one list of all anchors that a context holds, the one that it uses among them, if it
+/// [`is_alone`]. Then [`part`] has to follow, or the end of the context.
+pub(crate) fn gather<F: Forest>(f: &F, ctx: F::Ctx) -> Option<F::Anchor> {
+    if !is_alone(f, ctx) {
+        return None;
+    }
+    let node = f.node(ctx);
+    let first = node.used.get();
+    let mut last = first?;
+    while let Some(next) = f.next_anchor(last) {
+        last = next;
+    }
+    f.set_next_anchor(last, node.spare.get());
+    first
+}
+
+/// Undoes [`gather`].
+pub(crate) fn part<F: Forest>(f: &F, ctx: F::Ctx) {
+    let node = f.node(ctx);
+    let mut pos = node.used.get();
+    while let Some(anchor) = pos {
+        pos = f.next_anchor(anchor);
+        if pos == node.spare.get() {
+            f.set_next_anchor(anchor, None);
+            return;
+        }
+    }
+}
+
 /// What there is to tell of a context.
 pub(crate) struct Summary<C> {
     pub(crate) parent: Option<C>,
     pub(crate) dead: bool,
+    /// See [`is_alone`].
+    pub(crate) alone: bool,
     /// Held anchors in use, the root of the family among them.
     pub(crate) used: usize,
     /// Held anchors that no context uses any more.
@@ -344,6 +381,7 @@ pub(crate) fn summary<F: Forest>(f: &F, ctx: F::Ctx) -> Summary<F::Ctx> {
     Summary {
         parent: node.parent.get(),
         dead: node.dead.get(),
+        alone: is_alone(f, ctx),
         used,
         spare: node.nr_spare.get() as usize,
     }

@@ -178,16 +178,12 @@ static const struct file_operations vmas_fops = {
 	.llseek = default_llseek,
 };
 
-static int contexts_ask(char *question, char *text, size_t *len)
-{
-	return anon_vma_lazy_contexts(text, len);
-}
-
-static int contexts_open(struct inode *inode, struct file *file)
+/* What there is to say without a question is said when the file is opened. */
+static int answer_open(struct file *file, ask_fn *fn)
 {
 	int err;
 
-	file->private_data = ask(contexts_ask, "", &err);
+	file->private_data = ask(fn, "", &err);
 	if (!file->private_data)
 		return -ENOMEM;
 	if (err)
@@ -195,9 +191,58 @@ static int contexts_open(struct inode *inode, struct file *file)
 	return err;
 }
 
+static int contexts_ask(char *question, char *text, size_t *len)
+{
+	return anon_vma_lazy_contexts(text, len);
+}
+
+static int contexts_open(struct inode *inode, struct file *file)
+{
+	return answer_open(file, contexts_ask);
+}
+
 static const struct file_operations contexts_fops = {
 	.owner = THIS_MODULE,
 	.open = contexts_open,
+	.read = answer_read,
+	.release = answer_release,
+	.llseek = default_llseek,
+};
+
+/* "1" */
+static int drain_ask(char *question, char *text, size_t *len)
+{
+	if (strcmp(question, "1")) {
+		*len = strscpy(text, "error: write \"1\"\n", *len);
+		return -EINVAL;
+	}
+	if (READ_ONCE(anon_vma_lazy_enabled)) {
+		*len = strscpy(text, "error: first write \"N\" to the parameter enabled\n", *len);
+		return -EBUSY;
+	}
+	return anon_vma_lazy_drain_all(text, len);
+}
+
+static ssize_t drain_write(struct file *file, const char __user *ubuf, size_t size,
+			   loff_t *ppos)
+{
+	return ask_write(file, ubuf, size, drain_ask);
+}
+
+static int drain_left(char *question, char *text, size_t *len)
+{
+	return anon_vma_lazy_drain_left(text, len);
+}
+
+static int drain_open(struct inode *inode, struct file *file)
+{
+	return file->f_mode & FMODE_WRITE ? 0 : answer_open(file, drain_left);
+}
+
+static const struct file_operations drain_fops = {
+	.owner = THIS_MODULE,
+	.open = drain_open,
+	.write = drain_write,
 	.read = answer_read,
 	.release = answer_release,
 	.llseek = default_llseek,
@@ -231,6 +276,7 @@ int avl_init(unsigned int ctx_size)
 			    &contexts_fops);
 	debugfs_create_file("vmas", 0600, debugfs_dir, NULL, &vmas_fops);
 	avl_policy_init(debugfs_dir);
+	debugfs_create_file("drain", 0600, debugfs_dir, NULL, &drain_fops);
 	return 0;
 }
 
@@ -283,6 +329,12 @@ unsigned long avl_kernel_sum(unsigned int event)
 void avl_get_module(void)
 {
 	__module_get(THIS_MODULE);
+}
+
+/** avl_put_module() - Undo avl_get_module(), with the module still pinned */
+void avl_put_module(void)
+{
+	module_put(THIS_MODULE);
 }
 
 /** avl_ctx_alloc() - Allocate a context; NULL if out of memory */

@@ -23,6 +23,8 @@ int anon_vma_lazy_walk_address(pid_t pid, unsigned long address, char *text,
 int anon_vma_lazy_walk_pfn(unsigned long pfn, char *text, size_t *len);
 int anon_vma_lazy_contexts(char *text, size_t *len);
 int anon_vma_lazy_vmas(pid_t pid, char *text, size_t *len);
+int anon_vma_lazy_drain_all(char *text, size_t *len);
+int anon_vma_lazy_drain_left(char *text, size_t *len);
 bool anon_vma_lazy_pin(struct anon_vma_lazy *ctx, struct anon_vma *anon_vma);
 
 /* As Event in helpers.rs. */
@@ -43,6 +45,7 @@ void avl_count_walk(unsigned int contexts, unsigned int vmas);
 unsigned long avl_sum(unsigned int event);
 unsigned long avl_kernel_sum(unsigned int event);
 void avl_get_module(void);
+void avl_put_module(void);
 int avl_init(unsigned int ctx_size);
 void avl_exit(void);
 void *avl_ctx_alloc(void);
@@ -84,9 +87,12 @@ void avl_policy_exit(void);
 
 /* Defined in pagetable.c. */
 bool avl_killed(void);
+bool avl_interrupted(void);
 unsigned int avl_pids(pid_t *pids, unsigned int max);
 struct mm_struct *avl_get_mm(pid_t pid, char *comm);
 int avl_mmap_read_lock_killable(struct mm_struct *mm);
+int avl_mmap_write_lock_killable(struct mm_struct *mm);
+void avl_mmap_write_unlock(struct mm_struct *mm);
 pid_t avl_mm_owner(struct mm_struct *mm, char *comm);
 struct folio *avl_get_pfn(unsigned long pfn);
 unsigned long avl_entry(struct mm_struct *mm, unsigned long address,

@@ -109,6 +109,12 @@ pub(crate) fn get_module() {
     unsafe { avl_get_module() };
 }
 
+/// Drops the reference of a context that was drained.
+pub(crate) fn put_module() {
+    // SAFETY: The context had one, and who drains has another one.
+    unsafe { avl_put_module() };
+}
+
 /// A number for an object, by which it can be told from others but not found.
 pub(crate) fn hash<T>(object: *const T) -> u64 {
     // SAFETY: Any pointer will do.
@@ -143,6 +149,7 @@ extern "C" {
     fn avl_sum(event: c_uint) -> usize;
     fn avl_kernel_sum(event: c_uint) -> usize;
     fn avl_get_module();
+    fn avl_put_module();
     pub(crate) fn avl_init(ctx_size: c_uint) -> c_int;
     pub(crate) fn avl_exit();
     pub(crate) fn avl_ctx_alloc() -> *mut c_void;
@@ -174,9 +181,12 @@ extern "C" {
     pub(crate) fn avl_share_next(share: *mut c_void, first: usize, last: usize) -> *mut c_void;
     fn avl_hash(ptr: *const c_void) -> u64;
     pub(crate) fn avl_killed() -> bool;
+    pub(crate) fn avl_interrupted() -> bool;
     pub(crate) fn avl_pids(pids: *mut c_int, max: c_uint) -> c_uint;
     pub(crate) fn avl_get_mm(pid: c_int, comm: *mut c_char) -> *mut bindings::mm_struct;
     pub(crate) fn avl_mmap_read_lock_killable(mm: *mut bindings::mm_struct) -> c_int;
+    pub(crate) fn avl_mmap_write_lock_killable(mm: *mut bindings::mm_struct) -> c_int;
+    pub(crate) fn avl_mmap_write_unlock(mm: *mut bindings::mm_struct);
     pub(crate) fn avl_mm_owner(mm: *mut bindings::mm_struct, comm: *mut c_char) -> c_int;
     pub(crate) fn avl_get_pfn(pfn: usize) -> *mut bindings::folio;
     pub(crate) fn avl_entry(

@@ -28,6 +28,7 @@ use kernel::{
 
 mod context;
 mod contexts;
+mod drain;
 mod family;
 mod helpers;
 mod learn;

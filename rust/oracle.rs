@@ -110,6 +110,25 @@ impl Mm {
         unsafe { bindings::mmap_read_unlock(self.0) };
         result
     }
+
+    /// Likewise, held for write.
+    pub(crate) fn locked_write<R>(
+        &self,
+        f: impl FnOnce(*mut bindings::mm_struct) -> Result<R>,
+    ) -> Result<R> {
+        // SAFETY: We have a reference on the address space.
+        to_result(unsafe { h::avl_mmap_write_lock_killable(self.0) })?;
+        let result = f(self.0);
+        // SAFETY: Locked above.
+        unsafe { h::avl_mmap_write_unlock(self.0) };
+        result
+    }
+
+    /// Whether it has a context, which may change.
+    pub(crate) fn has_context(&self) -> bool {
+        // SAFETY: We have a reference on the address space.
+        unsafe { context::is_there(self.0) }
+    }
 }
 
 impl Drop for Mm {

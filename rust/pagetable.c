@@ -29,6 +29,13 @@ bool avl_killed(void)
 	return fatal_signal_pending(current);
 }
 
+/** avl_interrupted() - Should a loop end that may be interrupted? */
+bool avl_interrupted(void)
+{
+	cond_resched();
+	return signal_pending(current);
+}
+
 /**
  * avl_pids() - List the processes that have an address space
  * @pids: Where to.
@@ -87,6 +94,18 @@ struct mm_struct *avl_get_mm(pid_t pid, char *comm)
 int avl_mmap_read_lock_killable(struct mm_struct *mm)
 {
 	return mmap_read_lock_killable(mm);
+}
+
+/** avl_mmap_write_lock_killable() - mmap_write_lock_killable() */
+int avl_mmap_write_lock_killable(struct mm_struct *mm)
+{
+	return mmap_write_lock_killable(mm);
+}
+
+/** avl_mmap_write_unlock() - mmap_write_unlock() */
+void avl_mmap_write_unlock(struct mm_struct *mm)
+{
+	mmap_write_unlock(mm);
 }
 
 /**

@@ -108,15 +108,20 @@ check()
 	done
 	echo "KTAP version 1"
 	echo "1..$count"
-	# This one loads and removes the module itself.
-	case " $programs " in
-	*" load "*) program load 1; program load 0 ;;
-	esac
+	# These load and remove the module themselves.
+	for name in $programs; do
+		case $name in
+		drain | load) program "$name" 1; program "$name" 0 ;;
+		esac
+	done
 	insmod /anon_vma_lazy.ko
 	result $? insmod
 	for enabled in 1 0; do
 		for name in $programs; do
-			[ "$name" = load ] || program "$name" $enabled
+			case $name in
+			drain | load) ;;
+			*) program "$name" $enabled ;;
+			esac
 		done
 	done
 	finish

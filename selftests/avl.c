@@ -59,6 +59,22 @@ static int parameter_path(char *path, size_t size, const char *name)
 	return snprintf(path, size, AVL_PARAMETERS "%s", name);
 }
 
+/* For tests that start without the module. Returns 0 or an errno. */
+int avl_load(const char *parameters)
+{
+	int fd = open("/anon_vma_lazy.ko", O_RDONLY | O_CLOEXEC);
+	int err = syscall(__NR_finit_module, fd, parameters, 0) ? errno : 0;
+
+	close(fd);
+	return err;
+}
+
+/* Likewise; EWOULDBLOCK is what a module in use gives. */
+int avl_unload(void)
+{
+	return syscall(__NR_delete_module, "anon_vma_lazy", O_NONBLOCK) ? errno : 0;
+}
+
 /* Do new VMAs become lazy? */
 bool avl_enabled(void)
 {

@@ -64,6 +64,8 @@ struct avl_tree {
 	struct avl_child children[AVL_MAX_WIDTH];
 };
 
+int avl_load(const char *parameters);
+int avl_unload(void);
 bool avl_enabled(void);
 bool avl_setup(void);
 int avl_set_parameter(const char *name, const char *value);

@@ -12,8 +12,9 @@
 
 #define NR	50
 
-static const char * const files[] = { "stats", "verify", "rmap_walk", "contexts", "vmas",
-				      "policy" };
+static const char * const files[] = {
+	"stats", "verify", "rmap_walk", "contexts", "vmas", "policy", "drain"
+};
 
 /* Who is not root cannot open any of the files. */
 static int open_unprivileged(void)

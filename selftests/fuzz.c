@@ -34,6 +34,7 @@
 #define VMAS		AVL_DEBUGFS "vmas"
 #define CONTEXTS	AVL_DEBUGFS "contexts"
 #define POLICY		AVL_DEBUGFS "policy"
+#define DRAIN		AVL_DEBUGFS "drain"
 #define ANSWER		65536
 
 #define BAD_QUESTION	"error: write \"PID ADDRESS\" or \"pfn N\"\n"
@@ -651,6 +652,67 @@ static bool list_contexts(struct shared *s)
 	return good;
 }
 
+/* What the file "drain" says. */
+static bool is_drain(const char *text)
+{
+	unsigned long alone, related, number = 0;
+	int n = 0;
+
+	if (sscanf(text, "drained %*u\nvmas %*u\nalone %lu\nrelated %lu\nothers %*u\n%n",
+		   &alone, &related, &n) != 2 || !n)
+		return false;
+	text += n;
+	for (; *text; number++) {
+		unsigned long id;
+
+		if (sscanf(text, "process %*u context %lu %n", &id, &n) != 1)
+			return false;
+		text += n;
+		if (!WORD(&text, "alone", "related") || !last_field(&text, "comm "))
+			return false;
+	}
+	return number == alone + related;
+}
+
+/* "1", with space around it. */
+static bool is_one(const char *text, size_t len)
+{
+	if (len >= 64)
+		return false;
+	for (; len && is_space(text[len - 1]); len--)
+		;
+	for (; len && is_space(*text); len--)
+		text++;
+	return len == 1 && *text == '1';
+}
+
+static bool ask_drain(struct shared *s, unsigned long *random)
+{
+	static const char * const texts[] = { "1", "1\n", " 1", "01", "1 1", "1\n1", "0" };
+	static char text[8 * 4096], answer[4 * ANSWER];
+	const size_t nth = below(random, 2 * ARRAY_SIZE(texts));
+	int fd = open(DRAIN, O_RDWR | O_CLOEXEC), err;
+	size_t len;
+	bool good;
+
+	if (nth < ARRAY_SIZE(texts))
+		len = sprintf(text, "%s", texts[nth]);
+	else
+		len = make_question(s, random, text, sizeof(text) - 160);
+	err = write(fd, text, len) < 0 ? errno : 0;
+	good = read_all(fd, answer, sizeof(answer)) &&
+		(is_one(text, len) ? err == (avl_enabled() ? EBUSY : 0) : err == EINVAL) &&
+		(err ? is_error(answer) : is_drain(answer));
+	close(fd);
+	fd = open(DRAIN, O_RDONLY | O_CLOEXEC);
+	good = good && read_all(fd, answer, sizeof(answer)) && is_drain(answer);
+	if (!good)
+		ksft_print_msg("drain \"%.64s\" of %zu bytes: %s, answer:\n%s", text, len,
+			       strerror(err), answer);
+	close(fd);
+	return good;
+}
+
 /* Random questions. Returns an exit status. */
 static int fuzz(struct shared *s, int number)
 {
@@ -658,7 +720,7 @@ static int fuzz(struct shared *s, int number)
 
 	for (int i = 0; i < QUESTIONS; i++) {
 		if (!ask(s, &random) || (i % 4 == 0 && !ask_vmas(s, &random)) ||
-		    (i % 16 == 0 && !list_contexts(s))) {
+		    (i % 16 == 0 && (!list_contexts(s) || !ask_drain(s, &random)))) {
 			ksft_print_msg("fuzzer %d, question %d: errno %d\n", number, i, errno);
 			return 1;
 		}
@@ -935,7 +997,7 @@ TEST_F(fuzz, unchanged)
 TEST_F(fuzz, calls)
 {
 	static const char * const files[] = {
-		"stats", "verify", "contexts", "rmap_walk", "vmas", "policy",
+		"stats", "verify", "contexts", "rmap_walk", "vmas", "policy", "drain"
 	};
 	char path[128], buf[16];
 

@@ -29,21 +29,6 @@
 #define TRACING	"/sys/kernel/tracing"
 #define EVENTS	TRACING "/events/" NAME "/"
 
-static int load(const char *parameters)
-{
-	int fd = open("/" NAME ".ko", O_RDONLY | O_CLOEXEC);
-	int err = syscall(__NR_finit_module, fd, parameters, 0) ? errno : 0;
-
-	close(fd);
-	return err;
-}
-
-/* EWOULDBLOCK is what a module in use gives. */
-static int unload(void)
-{
-	return syscall(__NR_delete_module, NAME, O_NONBLOCK) ? errno : 0;
-}
-
 /* VMAs that are faulted before the module is loaded are 0 to NR - 1. */
 static int fault(int first)
 {
@@ -126,7 +111,7 @@ FIXTURE_SETUP(module)
 	ASSERT_EQ(0, fault(0));
 	ASSERT_EQ(0, avl_child_start(&old, check_old, check_old, NULL));
 	/* The harness is to stay without a context: on as long as it waits. */
-	ASSERT_EQ(0, load("enabled=0"));
+	ASSERT_EQ(0, avl_load("enabled=0"));
 	ASSERT_FALSE(avl_enabled());
 	ASSERT_EQ(0, avl_stat("contexts"));
 	self->lazy = !enabled || strcmp(enabled, "0");
@@ -137,7 +122,7 @@ FIXTURE_SETUP(module)
 /* The processes of the test have ended: it goes, and leaves nothing behind. */
 FIXTURE_TEARDOWN_PARENT(module)
 {
-	EXPECT_EQ(0, unload());
+	EXPECT_EQ(0, avl_unload());
 	EXPECT_NE(0, access(AVL_DEBUGFS, F_OK));
 	EXPECT_NE(0, access("/sys/module/" NAME, F_OK));
 	EXPECT_GT(0, avl_slab(NAME));
@@ -206,7 +191,7 @@ TEST_F(module, in_use)
 	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
 	ASSERT_EQ(self->lazy, avl_stat("contexts") > 0);
 	for (int i = 0; i < 3 && self->lazy; i++) {
-		ASSERT_EQ(EWOULDBLOCK, unload());
+		ASSERT_EQ(EWOULDBLOCK, avl_unload());
 		ASSERT_EQ(1, is_lazy(getpid(), NR));
 		ASSERT_VERIFIED();
 		ASSERT_EQ(0, check_all(NULL));
@@ -226,7 +211,7 @@ TEST_F(module, open_file)
 		int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 		ASSERT_LE(0, fd);
-		ASSERT_EQ(EWOULDBLOCK, unload());
+		ASSERT_EQ(EWOULDBLOCK, avl_unload());
 		ASSERT_EQ(0, close(fd));
 	}
 	end(_metadata);
@@ -313,7 +298,7 @@ static int unload_beside(struct __test_metadata *_metadata, int tries)
 	int busy = 0, err;
 
 	do {
-		err = unload();
+		err = avl_unload();
 		if (err)
 			ASSERT_EQ(EWOULDBLOCK, err);
 	} while (err && ++busy != tries);
@@ -349,9 +334,9 @@ TEST_F(module, beside_faults)
 			_exit(work());
 		ASSERT_LT(0, workers[i]);
 	}
-	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, avl_unload());
 	for (int round = 0; round < ROUNDS; round++) {
-		ASSERT_EQ(0, load(parameters));
+		ASSERT_EQ(0, avl_load(parameters));
 		wait_for_lives(WORKERS);
 		if (round % 16 == 0)
 			ASSERT_VERIFIED();
@@ -363,7 +348,7 @@ TEST_F(module, beside_faults)
 		ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
 		unload_beside(_metadata, -1);
 	}
-	ASSERT_EQ(0, load(parameters));
+	ASSERT_EQ(0, avl_load(parameters));
 	wait_for_lives(4 * WORKERS);
 	ASSERT_EQ(self->lazy, avl_since("vmas_lazy_total") > 0);
 	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
@@ -423,7 +408,7 @@ TEST_F(nomem, each)
 
 	for (;; nth += 2) {
 		inject_arm(nth);
-		const int err = load("enabled=0");
+		const int err = avl_load("enabled=0");
 
 		failed = inject_disarm();
 		if (err) {
@@ -432,7 +417,7 @@ TEST_F(nomem, each)
 			failures++;
 		} else {
 			/* Perhaps not all of its files are there. */
-			ASSERT_EQ(0, unload());
+			ASSERT_EQ(0, avl_unload());
 		}
 		ASSERT_NE(0, access(AVL_DEBUGFS, F_OK));
 		ASSERT_NE(0, access("/sys/module/" NAME, F_OK));

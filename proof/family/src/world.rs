@@ -565,6 +565,11 @@ impl World {
                 holdings[id - base],
                 "anchors that context {id} holds, in use and spare"
             );
+            self.gather_and_part(
+                process.ctx,
+                e.up.is_none() && e.size == 1,
+                holdings[id - base],
+            );
             let anchor = &self.anchors[process.anchor];
             assert!(family::holds(&self.heap, process.ctx, |a| a == anchor.anchor));
             let alone = expected[anchor.made_for - base].top == id && expected[id - base].size == 1;
@@ -573,6 +578,28 @@ impl World {
             assert_eq!(process.marked, alone, "context {id} is marked as a leaf");
         }
         assert_eq!(held_above, held_below, "anchors seen from above and below");
+    }
+
+    /// All that a context holds is in one list, and in two again, if it is alone.
+    fn gather_and_part(&self, ctx: Ctx, alone: bool, holdings: (usize, usize)) {
+        let all = family::gather(&self.heap, ctx);
+        assert_eq!(all.is_some(), alone, "context {} is alone", ctx.id);
+        assert_eq!(family::summary(&self.heap, ctx).alone, alone);
+        if alone {
+            let number = std::iter::successors(all, |&a| self.heap.next_anchor(a)).count();
+            assert_eq!(
+                number,
+                holdings.0 + holdings.1,
+                "anchors of one that is alone"
+            );
+            family::part(&self.heap, ctx);
+        }
+        let summary = family::summary(&self.heap, ctx);
+        assert_eq!(
+            (summary.used, summary.spare),
+            holdings,
+            "gathered and parted"
+        );
     }
 
     /// Walks the subtree of `top` and returns the living processes in it.
