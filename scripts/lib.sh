@@ -32,9 +32,9 @@ arm64)	SRCARCH=arm64 DEB_ARCH=arm64 TRIPLE=aarch64-linux-gnu IMAGE=arch/arm64/bo
 *)	die "ARCH=$ARCH: must be x86_64 or arm64" ;;
 esac
 case $VARIANT in
-plain | stock) ;;	# without options of their own; stock is the kernel without the series
+plain | stock | deb) ;;	# no kind of checks; stock is the kernel without the series, deb in packages
 *)	[ -r "$TOP/configs/variants/$VARIANT.config" ] ||
-		die "VARIANT=$VARIANT: must be plain, stock or one of" \
+		die "VARIANT=$VARIANT: must be plain, stock, deb or one of" \
 			"$(basename -s .config "$TOP"/configs/variants/* | xargs)" ;;
 esac
 export ARCH VARIANT SRCARCH DEB_ARCH TRIPLE
@@ -42,6 +42,19 @@ export ARCH VARIANT SRCARCH DEB_ARCH TRIPLE
 hash_of()	# stdin -> 12 hexadecimal digits
 {
 	sha256sum | cut -c1-12
+}
+
+# The release of Debian that this machine runs, and a mirror that it uses.
+debian_release()
+{
+	# shellcheck disable=SC1091
+	(. /etc/os-release && echo "$VERSION_CODENAME")
+}
+
+debian_mirror()
+{
+	# shellcheck disable=SC2016
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | awk '!/security/ && !n++'
 }
 
 # step LABEL LOG COMMAND...: run a command quietly, its output in $LOG/LOG.log; print one line with
