@@ -44,13 +44,13 @@ demo check check-tool kselftest soak bench profile: initramfs
 	@scripts/$@
 
 # Packages need packages, too, and a kernel of their own.
-deb check-deb: export DEB = 1
+deb check-deb check-all: export DEB = 1
 deb check-deb: override VARIANT = deb
-deb: KCONFIG ?= running
+deb: override KCONFIG := $(or $(KCONFIG),running)
 deb: modules
 	@scripts/deb
 
-check-deb: KCONFIG ?= test
+check-deb: override KCONFIG := $(or $(KCONFIG),test)
 check-deb: modules
 	@scripts/deb
 	@scripts/check-deb
