@@ -13,11 +13,11 @@ VARIANT ?= $(if $(filter check,$(MAKECMDGOALS)),$(if $(filter arm64,$(ARCH)),pla
 
 export ARCH VARIANT V KDIR KERNEL_SRC KCONFIG_EXTRA TESTS ONCE LLVM RUSTC BINDGEN LIBCLANG_PATH
 export RUST_LIB_SRC BUSYBOX ACCEL UPDATE RUNS MUTANTS MINUTES SEED BROWSER SPHINXBUILD CPUS JOBS SAVE
-export PROFILE PER RUN
+export PROFILE PER RUN KCONFIG
 
 .NOTPARALLEL:
 .PHONY: all setup kernel modules initramfs demo check check-all check-tool kselftest proof mutants
-.PHONY: soak bench profile tool doc paths clean help
+.PHONY: soak bench profile deb check-deb tool doc paths clean help
 all: help
 
 setup:
@@ -42,6 +42,18 @@ initramfs: modules
 bench: export BENCH = 1
 demo check check-tool kselftest soak bench profile: initramfs
 	@scripts/$@
+
+# Packages need packages, too, and a kernel of their own.
+deb check-deb check-all: export DEB = 1
+deb check-deb: override VARIANT = deb
+deb: override KCONFIG := $(or $(KCONFIG),running)
+deb: modules
+	@scripts/deb
+
+check-deb: override KCONFIG := $(or $(KCONFIG),test)
+check-deb: modules
+	@scripts/deb
+	@scripts/check-deb
 
 check-all: setup
 	@scripts/check-all
@@ -74,6 +86,8 @@ Commands:
   make check-tool  test it in the guest; ends likewise
   make doc         the book as HTML: build/doc/index.html
   make kselftest   run the kernel's own tests of mm: is any worse than on stock? Ends likewise
+  make deb         Debian packages of patched kernel, headers, module and command, for this machine
+  make check-deb   install such packages in an image of Debian and boot it; ends likewise
 And everything at once, for hours:
   make check-all   all proofs, all tests on all kernels, and a table; RUNS="debug arm64-16k" for some
 These do first what is missing:
@@ -95,6 +109,8 @@ Variables:
   V=1              show the commands and all they print
   KERNEL_SRC=      kernel tree or tarball to use instead of Debian's linux-source-7.3
   KCONFIG_EXTRA=   one more configuration fragment
+  KCONFIG=         configuration of the kernel that make deb packs: a file, running (this machine's,
+                   without the modules that are not loaded) or test (that of make check-deb)
   MINUTES=, SEED=  how long make soak takes, and what it repeats
   BROWSER=         program in which make tool opens a page, too: chromium
   ONCE=            programs that make check does not run with enabled=0 as well
