@@ -412,6 +412,29 @@ TEST_F(trace, walk)
 	ASSERT_EQ(0, avl_tree_end(&t));
 }
 
+/* The kernel steps through a walk itself, for each place of a KSM page. */
+TEST_F(trace, ksm)
+{
+	char *pages = avl_map(0, 2);
+	unsigned long at = (unsigned long)pages / psize();
+	static char answer[4096];
+
+	ASSERT_NE(MAP_FAILED, pages);
+	for (int i = 0; i < 2; i++)
+		avl_fill(pages + i * psize(), psize(), 1);
+	ASSERT_EQ(0, madvise(pages, 2 * psize(), MADV_MERGEABLE));
+	ASSERT_EQ(0, avl_ksm_merge(2));
+	ASSERT_EQ(0, start());
+	ASSERT_EQ(0, avl_rmap_walk(getpid(), pages, answer, sizeof(answer)));
+	ASSERT_EQ(0, stop());
+	ASSERT_EQ(0, ksm_stop());
+
+	ASSERT_NE(NULL, strstr(answer, " ksm "));
+	ASSERT_EQ(avl_since("walks"), traced("walk: "));
+	for (int i = 0; self->lazy && i < 2; i++)
+		ASSERT_LT(0, traced(WALK, self->context, at + i, at + i, 1, 1));
+}
+
 /* Many children have unmapped a page, and a walk learns so. */
 TEST_F(trace, learn)
 {
