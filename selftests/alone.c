@@ -73,13 +73,23 @@ static int verified(void)
 	return avl_verify(&v) || v.missed || v.unchecked;
 }
 
+static int line;	/* of the first check that failed */
+
+static void check(bool ok, int at)
+{
+	if (!ok && !line)
+		line = at;
+}
+
+/* Nothing is done any more once one has failed. */
+#define CHECK(condition)	check(line || (condition), __LINE__)
+
 /* All that walks, one after the other, then children. Returns the line that failed. */
 static int walks(void)
 {
 	const int lazy = avl_enabled();
 	struct avl_child children[2];
 
-#define CHECK(condition) do { if (!(condition)) return __LINE__; } while (0)
 	CHECK(!map_huge());
 	CHECK(!split(4) && !split(0));
 	CHECK(check_huge_anon(area, SIZE, 0, read_pmd_pagesize()));
@@ -104,8 +114,7 @@ static int walks(void)
 		CHECK(!avl_child_end(&children[i]));
 	CHECK(avl_since("anon_vmas") == lazy && !avl_since("families"));
 	CHECK(!split(0) && !intact(NULL) && !verified());
-#undef CHECK
-	return 0;
+	return line;
 }
 
 /* They become small folios when the shrinker comes, without the mmap_lock. */
@@ -128,10 +137,11 @@ static int fork_in_split(void)
 	long splits;
 	void *failed;
 
-#define CHECK(condition) do { if (!(condition)) return __LINE__; } while (0)
 	CHECK(!map_huge());
 	for (int i = 0; i < NR_HUGE; i++)
 		CHECK(!munmap(area + (i + 1) * huge - psize(), psize()));
+	if (line)
+		return line;
 	splits = avl_vmstat("thp_split_page");
 	pthread_barrier_init(&barrier, NULL, SHRINKERS + 1);
 	for (int i = 0; i < SHRINKERS; i++)
@@ -142,8 +152,7 @@ static int fork_in_split(void)
 		CHECK(!pthread_join(thread[i], &failed) && !failed);
 	CHECK(!intact_in_part(NULL) && !verified() && !avl_child_end(&child));
 	CHECK(!verified() && avl_vmstat("thp_split_page") >= splits + NR_HUGE);
-#undef CHECK
-	return 0;
+	return line;
 }
 
 static void execute(struct __test_metadata *_metadata, const char *what)
