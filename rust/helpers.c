@@ -216,7 +216,7 @@ static int drain_ask(char *question, char *text, size_t *len)
 		*len = strscpy(text, "error: write \"1\"\n", *len);
 		return -EINVAL;
 	}
-	if (READ_ONCE(anon_vma_lazy_enabled)) {
+	if (READ_ONCE(avl_mode) != AVL_NOBODY) {
 		*len = strscpy(text, "error: first write \"N\" to the parameter enabled\n", *len);
 		return -EBUSY;
 	}
