@@ -24,6 +24,15 @@
 
 static char *area;
 
+/* Is so much of both halves huge? */
+static bool huge(int nr)
+{
+	for (int node = 0; node < 2; node++)
+		if (!check_huge_anon(area + node * SIZE / 2, SIZE / 2, nr / 2, read_pmd_pagesize()))
+			return false;
+	return true;
+}
+
 /* Half of them are on each node: shrinkers look for what to split by node. */
 static int map_huge(void)
 {
@@ -38,7 +47,7 @@ static int map_huge(void)
 			return 1;
 	}
 	avl_fill(area, SIZE, 1);
-	return !check_huge_anon(area, SIZE, NR_HUGE, read_pmd_pagesize());
+	return !huge(NR_HUGE);
 }
 
 static int split(int order)
@@ -92,15 +101,14 @@ static int walks(void)
 
 	CHECK(!map_huge());
 	CHECK(!split(4) && !split(0));
-	CHECK(check_huge_anon(area, SIZE, 0, read_pmd_pagesize()));
+	CHECK(huge(0));
 	CHECK(!intact(NULL) && !verified());
 	for (int node = 0; node < 3; node++)
 		CHECK(avl_move(0, area, SIZE, node % 2) == (long)PAGES);
 	CHECK(!intact(NULL) && !verified());
 	CHECK(!madvise(area, SIZE, MADV_PAGEOUT) && avl_swapped(area, SIZE));
 	CHECK(!verified() && !intact(NULL));
-	CHECK(!madvise(area, SIZE, MADV_COLLAPSE));
-	CHECK(check_huge_anon(area, SIZE, NR_HUGE, read_pmd_pagesize()));
+	CHECK(!madvise(area, SIZE, MADV_COLLAPSE) && huge(NR_HUGE));
 
 	/* The first child comes with a root, the second has it. */
 	avl_mark();
