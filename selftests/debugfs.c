@@ -40,7 +40,7 @@ static int open_unprivileged(void)
 
 TEST_F(vmas, permissions)
 {
-	const unsigned int modes[] = { 0400, 0400, 0600, 0400, 0600, 0600 };
+	const unsigned int modes[] = { 0400, 0400, 0600, 0400, 0600, 0600, 0600 };
 	char path[128];
 	struct stat st;
 
