@@ -788,7 +788,7 @@ proctype walker()
 	fi;
 #endif
 
-	/* split_huge_page_to_order(): anon_vma_lock_write() */
+	/* split_huge_page_to_order(): anon_vma_lock_root_write() */
 	if
 	:: split ->
 		do
