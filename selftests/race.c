@@ -36,12 +36,14 @@ FIXTURE(race)
 	struct migrator m;
 	long log;		/* its last record before the test */
 	long migrated;		/* by the system before the test, in pages */
+	struct avl_child child;
 };
 
-/* How pages are migrated meanwhile. */
+/* How pages are migrated meanwhile; walks of a process with a child take other locks. */
 FIXTURE_VARIANT(race)
 {
 	void *(*migrate)(void *arg);
+	bool child;
 };
 
 /* All pages to one node, to the other, and so on. */
@@ -86,6 +88,12 @@ static void *compact(void *arg)
 FIXTURE_VARIANT_ADD(race, move_pages)
 {
 	.migrate = move_pages_back_and_forth,
+};
+
+FIXTURE_VARIANT_ADD(race, family)
+{
+	.migrate = move_pages_back_and_forth,
+	.child = true,
 };
 
 FIXTURE_VARIANT_ADD(race, compaction)
@@ -134,6 +142,9 @@ FIXTURE_SETUP(race)
 	self->migrated = migrated();
 	self->log = kmsg_scan(0, hit, sizeof(hit));
 	ASSERT_LE(0, self->log);
+	/* It waits, and ends with its parent. */
+	if (variant->child)
+		ASSERT_EQ(0, avl_child_start(&self->child, NULL, NULL, NULL));
 }
 
 /* The kernel may complain as late as when the process exits. */
