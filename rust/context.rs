@@ -828,6 +828,7 @@ pub(crate) unsafe fn drain(mm: *mut bindings::mm_struct) -> Result<Option<usize>
         // INVARIANT: No walk comes to the context any more: its anchors are eager, and who looked at
         // them before had one of the locks under which they became so.
         learn::replace(&Links(()), ctx, None);
+        trace::context_leave(|| (ctx.id(), 1));
         // SAFETY: Likewise, and the address space forgets it below.
         unsafe { ctx.free() };
     }
