@@ -545,6 +545,36 @@ int avl_child_start(struct avl_child *c, int (*before)(void *arg),
 	return result;
 }
 
+/*
+ * Forks, again and again until told to stop: each child is to return 0 from
+ * live(nth), and counts. Ends with the process that started it.
+ */
+int avl_fork_on(int (*live)(int nth), const bool *stop, unsigned long *lives)
+{
+	int status;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (int nth = 0; !__atomic_load_n(stop, __ATOMIC_RELAXED); nth++) {
+		const pid_t pid = fork();
+
+		if (!pid)
+			_exit(live(nth));
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+			return -1;
+		__atomic_add_fetch(lives, 1, __ATOMIC_RELAXED);
+	}
+	return 0;
+}
+
+/* Waits until others have counted so many more. */
+void avl_wait_for(const unsigned long *counter, unsigned long more)
+{
+	const unsigned long end = __atomic_load_n(counter, __ATOMIC_RELAXED) + more;
+
+	while (__atomic_load_n(counter, __ATOMIC_RELAXED) < end)
+		usleep(1000);
+}
+
 static int run_fn(void *arg, void *fn)
 {
 	return ((int (*)(void *))fn)(arg);

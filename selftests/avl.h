@@ -105,6 +105,9 @@ int avl_child_start(struct avl_child *c, int (*before)(void *arg),
 int avl_child_run(struct avl_child *c, int (*fn)(void *arg));
 int avl_child_end(struct avl_child *c);
 
+int avl_fork_on(int (*live)(int nth), const bool *stop, unsigned long *lives);
+void avl_wait_for(const unsigned long *counter, unsigned long more);
+
 int avl_tree_start(struct avl_tree *t);
 int avl_tree_run(struct avl_tree *t, int (*fn)(struct avl_tree *t));
 int avl_tree_run_in(struct avl_tree *t, unsigned int id,

@@ -12,8 +12,12 @@
 
 #define NR	50
 
-static const char * const files[] = {
-	"stats", "verify", "rmap_walk", "contexts", "vmas", "policy", "drain"
+static const struct {
+	const char *name;
+	unsigned int mode;
+} files[] = {
+	{ "stats", 0400 }, { "verify", 0400 }, { "rmap_walk", 0600 }, { "contexts", 0400 },
+	{ "vmas", 0600 }, { "policy", 0600 }, { "drain", 0600 },
 };
 
 /* Who is not root cannot open any of the files. */
@@ -28,7 +32,7 @@ static int open_unprivileged(void)
 		if (setresgid(1, 1, 1) || setresuid(1, 1, 1))
 			_exit(1);
 		for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-			snprintf(path, sizeof(path), AVL_DEBUGFS "%s", files[i]);
+			snprintf(path, sizeof(path), AVL_DEBUGFS "%s", files[i].name);
 			if (open(path, O_RDONLY) >= 0 || errno != EACCES)
 				_exit(2);
 		}
@@ -40,14 +44,13 @@ static int open_unprivileged(void)
 
 TEST_F(vmas, permissions)
 {
-	const unsigned int modes[] = { 0400, 0400, 0600, 0400, 0600, 0600, 0600 };
 	char path[128];
 	struct stat st;
 
 	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-		snprintf(path, sizeof(path), AVL_DEBUGFS "%s", files[i]);
+		snprintf(path, sizeof(path), AVL_DEBUGFS "%s", files[i].name);
 		ASSERT_EQ(0, stat(path, &st));
-		ASSERT_EQ(modes[i], st.st_mode & 07777);
+		ASSERT_EQ(files[i].mode, st.st_mode & 07777);
 		ASSERT_EQ(0, st.st_uid);
 	}
 	ASSERT_EQ(0, open_unprivileged());
@@ -59,7 +62,7 @@ TEST_F(vmas, format)
 	char path[128], text[4096], *line, *rest, *value, *end;
 
 	for (int i = 0; i < 2; i++) {
-		snprintf(path, sizeof(path), AVL_DEBUGFS "%s", files[i]);
+		snprintf(path, sizeof(path), AVL_DEBUGFS "%s", files[i].name);
 		ASSERT_LT(0, avl_read(path, text, sizeof(text)));
 		rest = text;
 		while ((line = strsep(&rest, "\n")) && *line) {

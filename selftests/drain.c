@@ -286,14 +286,6 @@ static int walk(pid_t pid)
 	return 0;
 }
 
-static void wait_for_walks(int number)
-{
-	const unsigned long end = __atomic_load_n(&shared->walks, __ATOMIC_RELAXED) + number;
-
-	while (__atomic_load_n(&shared->walks, __ATOMIC_RELAXED) < end)
-		usleep(1000);
-}
-
 /* A process with all that there is, drained under load, is as on stock. */
 TEST_F(drain, kinds)
 {
@@ -307,7 +299,7 @@ TEST_F(drain, kinds)
 	walker = fork();
 	if (!walker)
 		_exit(walk(child.pid));
-	wait_for_walks(2);
+	avl_wait_for(&shared->walks, 2);
 
 	if (self->lazy) {
 		ASSERT_EQ(EWOULDBLOCK, avl_unload());
@@ -319,13 +311,13 @@ TEST_F(drain, kinds)
 	ASSERT_EQ(self->lazy, drain_says("drained"));
 	ASSERT_EQ(0, drain_says("alone") + drain_says("related") + drain_says("others"));
 	ASSERT_EQ(0, is_lazy(child.pid, KEPT));
-	wait_for_walks(2);
+	avl_wait_for(&shared->walks, 2);
 	ASSERT_VERIFIED();
 	ASSERT_EQ(0, avl_unload());
 
 	/* Without the module, then with it once more. */
 	ASSERT_EQ(0, avl_child_run(&child, go_on));
-	wait_for_walks(2);
+	avl_wait_for(&shared->walks, 2);
 	ASSERT_EQ(0, avl_load("enabled=0"));
 	ASSERT_VERIFIED();
 	enable(self->lazy);
@@ -335,7 +327,7 @@ TEST_F(drain, kinds)
 	enable(false);
 	ASSERT_EQ(0, avl_write(DRAIN, "1"));
 	check_none(_metadata);
-	wait_for_walks(2);
+	avl_wait_for(&shared->walks, 2);
 	ASSERT_VERIFIED();
 	shared->stop = true;
 	ASSERT_EQ(walker, waitpid(walker, &status, 0));
@@ -721,23 +713,6 @@ static int live(int nth)
 	return 0;
 }
 
-static int work(void)
-{
-	int status;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (int nth = 0; !is_set(&shared->stop); nth++) {
-		const pid_t pid = fork();
-
-		if (!pid)
-			_exit(live(nth));
-		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-			return -1;
-		__atomic_add_fetch(&shared->walks, 1, __ATOMIC_RELAXED);
-	}
-	return 0;
-}
-
 TEST_F(drain, beside)
 {
 	pid_t workers[WORKERS];
@@ -746,12 +721,12 @@ TEST_F(drain, beside)
 	for (int i = 0; i < WORKERS; i++) {
 		workers[i] = fork();
 		if (!workers[i])
-			_exit(work());
+			_exit(avl_fork_on(live, &shared->stop, &shared->walks));
 		ASSERT_LT(0, workers[i]);
 	}
 	for (int round = 0; round < ROUNDS; round++) {
 		enable(self->lazy);
-		wait_for_walks(1);
+		avl_wait_for(&shared->walks, 1);
 		usleep(round * 100);
 		enable(false);
 		ASSERT_EQ(0, avl_write(DRAIN, "1"));

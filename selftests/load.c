@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -268,28 +267,8 @@ static int live(int nth)
 /* A worker has no first fault: all of its children have. */
 static int work(void)
 {
-	int status;
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	munmap(avl_addr(0), 2 * NR * psize());
-	for (int nth = 0; !__atomic_load_n(&shared->stop, __ATOMIC_RELAXED); nth++) {
-		const pid_t pid = fork();
-
-		if (!pid)
-			_exit(live(nth));
-		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-			return -1;
-		__atomic_add_fetch(&shared->lives, 1, __ATOMIC_RELAXED);
-	}
-	return 0;
-}
-
-static void wait_for_lives(int lives)
-{
-	const unsigned long end = __atomic_load_n(&shared->lives, __ATOMIC_RELAXED) + lives;
-
-	while (__atomic_load_n(&shared->lives, __ATOMIC_RELAXED) < end)
-		usleep(1000);
+	return avl_fork_on(live, &shared->stop, &shared->lives);
 }
 
 /* Tries until it is gone: returns how often it was in use. */
@@ -337,7 +316,7 @@ TEST_F(module, beside_faults)
 	ASSERT_EQ(0, avl_unload());
 	for (int round = 0; round < ROUNDS; round++) {
 		ASSERT_EQ(0, avl_load(parameters));
-		wait_for_lives(WORKERS);
+		avl_wait_for(&shared->lives, WORKERS);
 		if (round % 16 == 0)
 			ASSERT_VERIFIED();
 		if (unload_beside(_metadata, 100) < 100) {
@@ -349,7 +328,7 @@ TEST_F(module, beside_faults)
 		unload_beside(_metadata, -1);
 	}
 	ASSERT_EQ(0, avl_load(parameters));
-	wait_for_lives(4 * WORKERS);
+	avl_wait_for(&shared->lives, 4 * WORKERS);
 	ASSERT_EQ(self->lazy, avl_since("vmas_lazy_total") > 0);
 	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
 	shared->stop = true;
