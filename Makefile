@@ -103,7 +103,7 @@ Also:
 Variables:
   ARCH=            x86_64 or arm64; now $(ARCH)
   VARIANT=         plain, stock (without the patches), or one kind of checks more:
-                   $(filter-out plain stock,$(basename $(notdir $(wildcard configs/variants/*.config)))).
+                   $(filter-out plain stock deb,$(basename $(notdir $(wildcard configs/variants/*.config)))).
                    The default is plain, but debug (lockdep, KASAN and others) for make check
                    (plain for ARCH=arm64, to be done in time)
   V=1              show the commands and all they print

@@ -31,10 +31,8 @@ x86_64)	SRCARCH=x86 DEB_ARCH=amd64 TRIPLE=x86_64-linux-gnu IMAGE=arch/x86/boot/b
 arm64)	SRCARCH=arm64 DEB_ARCH=arm64 TRIPLE=aarch64-linux-gnu IMAGE=arch/arm64/boot/Image ;;
 *)	die "ARCH=$ARCH: must be x86_64 or arm64" ;;
 esac
-# deb is for packages: the machine's configuration, or that of make check-deb.
-[ "$VARIANT" = deb ] || [ -r "$TOP/configs/variants/$VARIANT.config" ] ||
-	die "VARIANT=$VARIANT: must be deb or one of" \
-		"$(basename -s .config "$TOP"/configs/variants/* | xargs)"
+[ -r "$TOP/configs/variants/$VARIANT.config" ] || die "VARIANT=$VARIANT: must be one of" \
+	"$(basename -s .config "$TOP"/configs/variants/* | xargs)"
 export ARCH VARIANT SRCARCH DEB_ARCH TRIPLE
 
 hash_of()	# stdin -> 12 hexadecimal digits
