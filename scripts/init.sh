@@ -78,9 +78,6 @@ end_session()	# PID of its leader
 # every test.
 program()
 {
-	case ",$ONCE," in
-	*",$1,"*) [ "$2" = 1 ] || return ;;
-	esac
 	[ ! -e $P/enabled ] || echo "$2" >$P/enabled
 	subtest "$1 enabled=$2" env ENABLED="$2" "/selftests/$1"
 }
@@ -99,30 +96,27 @@ check()
 	# Pages are to move when a test says so.
 	echo 0 >/proc/sys/vm/compaction_proactiveness
 
-	count=4
-	for name in $programs; do
-		case ",$ONCE," in
-		*",$name,"*) count=$((count + 1)) ;;
-		*)	count=$((count + 2)) ;;
-		esac
+	before='' after=''
+	for enabled in 1 0; do
+		for name in $programs; do
+			case $enabled,$ONCE,/$name in
+			0*",$name,"*/*) ;;
+			# These load and remove the module themselves.
+			*/drain | */load) before="$before $name=$enabled" ;;
+			*)	after="$after $name=$enabled" ;;
+			esac
+		done
 	done
+
 	echo "KTAP version 1"
-	echo "1..$count"
-	# These load and remove the module themselves.
-	for name in $programs; do
-		case $name in
-		drain | load) program "$name" 1; program "$name" 0 ;;
-		esac
+	echo "1..$(($(echo "$before $after" | wc -w) + 4))"
+	for run in $before; do
+		program "${run%=*}" "${run#*=}"
 	done
 	insmod /anon_vma_lazy.ko
 	result $? insmod
-	for enabled in 1 0; do
-		for name in $programs; do
-			case $name in
-			drain | load) ;;
-			*) program "$name" $enabled ;;
-			esac
-		done
+	for run in $after; do
+		program "${run%=*}" "${run#*=}"
 	done
 	finish
 }
