@@ -6,8 +6,8 @@
 //! # Lifetime
 //!
 //! `mm->anon_vma_lazy` refers to a context until `exit_mmap()` calls [`leave`], or until [`drain`];
-//! then the family tree refers to it as long as it has children. The tree is only followed under the family lock, so
-//! what [`leave`] took out of it under that lock for write can be freed at once.
+//! then the family tree refers to it as long as it has children. The tree is only followed under the
+//! family lock, so what [`leave`] took out of it under that lock for write can be freed at once.
 //!
 //! A context owns one reference on each anchor it holds, an anchor one on its root, unless it is that
 //! itself: a process has no other before it forks for the first time. An anchor that
@@ -620,8 +620,8 @@ pub(crate) unsafe extern "C" fn fork(
         return ENOMEM.to_errno();
     };
 
-    // If this is the first fork, nobody knows of the root yet: the mmap_lock protects the family of one, in
-    // which walks follow no links.
+    // If this is the first fork, nobody knows of the root yet: the mmap_lock protects the family of
+    // one, in which walks follow no links.
     debug_assert!(!first || anchor.is_marked_leaf());
     let family = Family::lock(root);
     learn::prepare(&family.links, parent);
