@@ -254,9 +254,8 @@ impl Ctx {
     ///
     /// # Safety
     ///
-    /// The context must be visible to nobody else; `mm` is the address space it is for, and `eager`
-    /// whether it may have VMAs with a single chain.
-    unsafe fn init(self, anchor: Anchor, mm: *mut bindings::mm_struct, eager: bool) {
+    /// The context must be visible to nobody else; `mm` is the address space it is for.
+    unsafe fn init(self, anchor: Anchor, mm: *mut bindings::mm_struct) {
         let ptr = self.0.as_ptr();
         // SAFETY: `ptr` is valid for writes of a `Context` and exclusively ours.
         unsafe {
@@ -265,7 +264,6 @@ impl Ctx {
             addr_of_mut!((*ptr).node).write(Node::new());
             addr_of_mut!((*ptr).lazy.id).write(NEXT_ID.fetch_add(1, Relaxed));
             addr_of_mut!((*ptr).lazy.detached).write(null());
-            addr_of_mut!((*ptr).lazy.eager).write(eager);
             addr_of_mut!((*ptr).learner).write(learn::Node::new());
         }
     }
@@ -529,9 +527,8 @@ unsafe fn create(mm: *mut bindings::mm_struct) -> Option<Ctx> {
     };
 
     FAMILIES.add(1, Relaxed);
-    // Where there are more VMAs, some may be eager.
-    // SAFETY: Nobody else sees the context; the mmap_lock protects the number.
-    unsafe { ctx.init(anchor, mm, (*mm).__bindgen_anon_1.map_count != 1) };
+    // SAFETY: Nobody else sees the context.
+    unsafe { ctx.init(anchor, mm) };
     // INVARIANT: Nobody else sees the context and its anchor.
     family::found(&Links(()), ctx);
     anchor.set_leaf(true);
@@ -626,9 +623,8 @@ pub(crate) unsafe extern "C" fn fork(
     let family = Family::lock(root);
     learn::prepare(&family.links, parent);
     let borrowed = family::borrow(&family.links, parent);
-    // No VMA can merge with an eager one that is inherited: it has several chains.
     // SAFETY: Nobody else sees the context before it is linked.
-    unsafe { ctx.init(borrowed.unwrap_or(own), mm, false) };
+    unsafe { ctx.init(borrowed.unwrap_or(own), mm) };
     if anchor.is_marked_leaf() {
         // SAFETY: It is in use.
         let _lock = unsafe { Member::lock(anchor) };
@@ -803,11 +799,10 @@ pub(crate) unsafe fn drain(mm: *mut bindings::mm_struct) -> Result<Option<usize>
     };
     // SAFETY: The address space refers to it.
     let family = Family::lock(unsafe { ctx.root() });
+    let family::Summary { used, spare, .. } = family::summary(&family.links, ctx);
     let Some(held) = family::gather(&family.links, ctx) else {
         return Ok(None);
     };
-    // The spare ones are in the list of the used ones by now.
-    let number = family::summary(&family.links, ctx).used as i64;
     drop(family);
     // Only a fork, which waits for the mmap_lock, could give it relatives. What it holds is looked at
     // by relatives, and by who has the mmap_lock.
@@ -816,14 +811,14 @@ pub(crate) unsafe fn drain(mm: *mut bindings::mm_struct) -> Result<Option<usize>
     let vmas = unsafe { bindings::anon_vma_lazy_drain(mm, held.as_ptr()) };
     if vmas <= 0 {
         // INVARIANT: See above.
-        family::part(&Links(()), ctx);
+        family::part(&Links(()), ctx, held);
     }
     let vmas = to_result(vmas).map(|()| vmas as usize)?;
     if vmas == 0 {
         // SAFETY: It has no lazy VMA, and the address space forgets it below.
         unsafe { leave(ctx.as_ptr()) };
     } else {
-        ANCHORS.add(-number, Relaxed);
+        ANCHORS.add(-((used + spare) as i64), Relaxed);
         FAMILIES.add(-1, Relaxed);
         // INVARIANT: No walk comes to the context any more: its anchors are eager, and who looked at
         // them before had one of the locks under which they became so.

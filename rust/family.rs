@@ -38,10 +38,9 @@ pub(crate) struct Node<C: Copy, A: Copy> {
     pub(crate) first_child: Cell<Option<C>>,
     pub(crate) next: Cell<Option<C>>,
     pub(crate) prev: Cell<Option<C>>,
-    /// Held anchors that a context uses, and the root of the family.
-    used: Cell<Option<A>>,
-    /// Held anchors that no context uses any more.
-    spare: Cell<Option<A>>,
+    /// The last of the anchors that it holds, which are a ring: first the spare ones, that no context
+    /// uses any more, then those in use, the root of the family among them.
+    held: Cell<Option<A>>,
     nr_spare: Cell<u32>,
     pub(crate) dead: Cell<bool>,
     /// Something was learned about it, and how many shares it has: for `learn.rs`, here to save room.
@@ -57,8 +56,7 @@ impl<C: Copy, A: Copy> Node<C, A> {
             first_child: Cell::new(None),
             next: Cell::new(None),
             prev: Cell::new(None),
-            used: Cell::new(None),
-            spare: Cell::new(None),
+            held: Cell::new(None),
             nr_spare: Cell::new(0),
             dead: Cell::new(false),
             learned: Cell::new(false),
@@ -82,7 +80,7 @@ pub(crate) trait Forest {
     fn holder(&self, anchor: Self::Anchor) -> Option<Self::Ctx>;
     /// Sets what [`Forest::holder`] returns.
     fn set_holder(&self, anchor: Self::Anchor, ctx: Option<Self::Ctx>);
-    /// The next anchor in the list that the anchor is in.
+    /// The next anchor in the ring or list that the anchor is in.
     fn next_anchor(&self, anchor: Self::Anchor) -> Option<Self::Anchor>;
     /// Sets what [`Forest::next_anchor`] returns.
     fn set_next_anchor(&self, anchor: Self::Anchor, next: Option<Self::Anchor>);
@@ -119,35 +117,55 @@ impl<C: Copy, A: Copy> Freed<C, A> {
     }
 }
 
-fn push<F: Forest>(f: &F, list: &Cell<Option<F::Anchor>>, anchor: F::Anchor) {
-    f.set_next_anchor(anchor, list.get());
-    list.set(Some(anchor));
+/// Adds an anchor to those that a context holds.
+fn push<F: Forest>(f: &F, ctx: F::Ctx, anchor: F::Anchor, spare: bool) {
+    let node = f.node(ctx);
+    match node.held.get() {
+        Some(last) => {
+            f.set_next_anchor(anchor, f.next_anchor(last));
+            f.set_next_anchor(last, Some(anchor));
+            if !spare {
+                node.held.set(Some(anchor));
+            }
+        }
+        None => {
+            f.set_next_anchor(anchor, Some(anchor));
+            node.held.set(Some(anchor));
+        }
+    }
+    node.nr_spare.set(node.nr_spare.get() + u32::from(spare));
 }
 
-fn pop<F: Forest>(f: &F, list: &Cell<Option<F::Anchor>>) -> Option<F::Anchor> {
-    let anchor = list.get()?;
-    list.set(f.next_anchor(anchor));
+/// Takes the anchor behind another one out of a ring, but does not count it.
+fn take<F: Forest>(f: &F, node: &Node<F::Ctx, F::Anchor>, prev: F::Anchor) -> Option<F::Anchor> {
+    let anchor = f.next_anchor(prev)?;
+    if anchor == prev {
+        node.held.set(None);
+        return Some(anchor);
+    }
+    f.set_next_anchor(prev, f.next_anchor(anchor));
+    if node.held.get() == Some(anchor) {
+        node.held.set(Some(prev));
+    }
     Some(anchor)
 }
 
-fn remove<F: Forest>(f: &F, list: &Cell<Option<F::Anchor>>, anchor: F::Anchor) {
-    if list.get() == Some(anchor) {
-        list.set(f.next_anchor(anchor));
-        return;
-    }
-    let mut pos = list.get();
-    while let Some(a) = pos {
-        pos = f.next_anchor(a);
-        if pos == Some(anchor) {
-            f.set_next_anchor(a, f.next_anchor(anchor));
-            return;
-        }
-    }
+/// Takes out the first one, likewise.
+fn pop<F: Forest>(f: &F, node: &Node<F::Ctx, F::Anchor>) -> Option<F::Anchor> {
+    take(f, node, node.held.get()?)
+}
+
+/// The anchors that a context holds, from the last one on.
+fn held<F: Forest>(f: &F, ctx: F::Ctx) -> impl Iterator<Item = F::Anchor> + '_ {
+    let last = f.node(ctx).held.get();
+    core::iter::successors(last, move |anchor| {
+        f.next_anchor(*anchor).filter(|next| Some(*next) != last)
+    })
 }
 
 fn hold<F: Forest>(f: &F, ctx: F::Ctx, anchor: F::Anchor) {
     f.set_holder(anchor, Some(ctx));
-    push(f, &f.node(ctx).used, anchor);
+    push(f, ctx, anchor, false);
 }
 
 /// Takes a context out of its parent's children; `with` takes its place, if given.
@@ -213,9 +231,10 @@ pub(crate) fn borrow<F: Forest>(f: &F, parent: F::Ctx) -> Option<F::Anchor> {
     while let Some(ctx) = pos {
         let node = f.node(ctx);
         if node.nr_spare.get() as usize >= LEND_FROM {
-            let anchor = pop(f, &node.spare)?;
+            // The first one becomes the last.
+            let anchor = f.next_anchor(node.held.get()?)?;
+            node.held.set(Some(anchor));
             node.nr_spare.set(node.nr_spare.get() - 1);
-            push(f, &node.used, anchor);
             return Some(anchor);
         }
         pos = node.parent.get();
@@ -225,17 +244,14 @@ pub(crate) fn borrow<F: Forest>(f: &F, parent: F::Ctx) -> Option<F::Anchor> {
 
 /// Hands all anchors of a context with a single child to that child, whose subtree is the same.
 fn donate<F: Forest>(f: &F, from: F::Ctx, to: F::Ctx) -> usize {
-    let (from, heir) = (f.node(from), f.node(to));
+    let node = f.node(from);
     let mut donated = 0;
-    for (src, dst) in [(&from.used, &heir.used), (&from.spare, &heir.spare)] {
-        while let Some(anchor) = pop(f, src) {
-            f.set_holder(anchor, Some(to));
-            push(f, dst, anchor);
-            donated += 1;
-        }
+    while let Some(anchor) = pop(f, node) {
+        f.set_holder(anchor, Some(to));
+        push(f, to, anchor, donated < node.nr_spare.get());
+        donated += 1;
     }
-    heir.nr_spare.set(heir.nr_spare.get() + from.nr_spare.get());
-    donated
+    donated as usize
 }
 
 /// The address space of a context is gone.
@@ -255,10 +271,10 @@ pub(crate) fn leave<F: Forest>(f: &F, ctx: F::Ctx) -> Freed<F::Ctx, F::Anchor> {
     f.node(ctx).dead.set(true);
     let anchor = f.anchor(ctx);
     if let Some(holder) = f.holder(anchor) {
-        let node = f.node(holder);
-        remove(f, &node.used, anchor);
-        push(f, &node.spare, anchor);
-        node.nr_spare.set(node.nr_spare.get() + 1);
+        if let Some(prev) = held(f, holder).find(|a| f.next_anchor(*a) == Some(anchor)) {
+            take(f, f.node(holder), prev);
+        }
+        push(f, holder, anchor, true);
     }
 
     let mut pos = Some(ctx);
@@ -272,12 +288,10 @@ pub(crate) fn leave<F: Forest>(f: &F, ctx: F::Ctx) -> Freed<F::Ctx, F::Anchor> {
         match first {
             None => {
                 unlink(f, ctx, None);
-                for list in [&node.used, &node.spare] {
-                    while let Some(anchor) = pop(f, list) {
-                        f.set_holder(anchor, None);
-                        f.set_next_anchor(anchor, freed.anchor);
-                        freed.anchor = Some(anchor);
-                    }
+                while let Some(anchor) = pop(f, node) {
+                    f.set_holder(anchor, None);
+                    f.set_next_anchor(anchor, freed.anchor);
+                    freed.anchor = Some(anchor);
                 }
                 pos = node.parent.get();
             }
@@ -307,17 +321,10 @@ pub(crate) fn is_leaf<F: Forest>(f: &F, ctx: F::Ctx) -> bool {
 pub(crate) fn holds<F: Forest>(f: &F, ctx: F::Ctx, is: impl Fn(F::Anchor) -> bool) -> bool {
     let mut pos = Some(ctx);
     while let Some(ctx) = pos {
-        let node = f.node(ctx);
-        for list in [&node.used, &node.spare] {
-            let mut anchor = list.get();
-            while let Some(a) = anchor {
-                if is(a) {
-                    return true;
-                }
-                anchor = f.next_anchor(a);
-            }
+        if held(f, ctx).any(&is) {
+            return true;
         }
-        pos = node.parent.get();
+        pos = f.node(ctx).parent.get();
     }
     false
 }
@@ -328,32 +335,22 @@ pub(crate) fn is_alone<F: Forest>(f: &F, ctx: F::Ctx) -> bool {
     !node.dead.get() && node.parent.get().is_none() && node.first_child.get().is_none()
 }
 
-/// Makes one list of all anchors that a context holds, the one that it uses among them, if it
-/// [`is_alone`]. Then [`part`] has to follow, or the end of the context.
+/// Makes a list of the ring of anchors that a context holds, if it [`is_alone`], and returns the first.
+/// Then [`part`] has to follow, or the end of the context.
 pub(crate) fn gather<F: Forest>(f: &F, ctx: F::Ctx) -> Option<F::Anchor> {
     if !is_alone(f, ctx) {
         return None;
     }
-    let node = f.node(ctx);
-    let first = node.used.get();
-    let mut last = first?;
-    while let Some(next) = f.next_anchor(last) {
-        last = next;
-    }
-    f.set_next_anchor(last, node.spare.get());
+    let last = f.node(ctx).held.get()?;
+    let first = f.next_anchor(last);
+    f.set_next_anchor(last, None);
     first
 }
 
-/// Undoes [`gather`].
-pub(crate) fn part<F: Forest>(f: &F, ctx: F::Ctx) {
-    let node = f.node(ctx);
-    let mut pos = node.used.get();
-    while let Some(anchor) = pos {
-        pos = f.next_anchor(anchor);
-        if pos == node.spare.get() {
-            f.set_next_anchor(anchor, None);
-            return;
-        }
+/// Undoes [`gather`], which returned `first`.
+pub(crate) fn part<F: Forest>(f: &F, ctx: F::Ctx, first: F::Anchor) {
+    if let Some(last) = f.node(ctx).held.get() {
+        f.set_next_anchor(last, Some(first));
     }
 }
 
@@ -372,18 +369,13 @@ pub(crate) struct Summary<C> {
 /// Describes a context. Needs the family lock for read.
 pub(crate) fn summary<F: Forest>(f: &F, ctx: F::Ctx) -> Summary<F::Ctx> {
     let node = f.node(ctx);
-    let mut used = 0;
-    let mut anchor = node.used.get();
-    while let Some(a) = anchor {
-        used += 1;
-        anchor = f.next_anchor(a);
-    }
+    let spare = node.nr_spare.get() as usize;
     Summary {
         parent: node.parent.get(),
         dead: node.dead.get(),
         alone: is_alone(f, ctx),
-        used,
-        spare: node.nr_spare.get() as usize,
+        used: held(f, ctx).count() - spare,
+        spare,
     }
 }
 

@@ -133,7 +133,7 @@ byte t;			/* for loops in one step */
 #define mmap_write_unlock(p)	mm[p].writer = 0
 #define mmap_write_downgrade(p)	d_step { mm[p].writer = 0; mm[p].readers++ }
 
-/* anon_vma_walk_lock(): whose lock a walk from this anchor takes */
+/* anon_vma_walk_owner(): whose lock a walk from this anchor takes */
 #define walk_lock(a)	(av[a].leaf -> a : av[a].root)
 
 #define displaced(v)	(vma[v].pgoff != vma[v].place)

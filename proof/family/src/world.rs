@@ -580,19 +580,19 @@ impl World {
         assert_eq!(held_above, held_below, "anchors seen from above and below");
     }
 
-    /// All that a context holds is in one list, and in two again, if it is alone.
+    /// All that a context holds is in a list, and in a ring again, if it is alone.
     fn gather_and_part(&self, ctx: Ctx, alone: bool, holdings: (usize, usize)) {
         let all = family::gather(&self.heap, ctx);
         assert_eq!(all.is_some(), alone, "context {} is alone", ctx.id);
-        assert_eq!(family::summary(&self.heap, ctx).alone, alone);
-        if alone {
+        assert_eq!(family::is_alone(&self.heap, ctx), alone);
+        if let Some(first) = all {
             let number = std::iter::successors(all, |&a| self.heap.next_anchor(a)).count();
             assert_eq!(
                 number,
                 holdings.0 + holdings.1,
                 "anchors of one that is alone"
             );
-            family::part(&self.heap, ctx);
+            family::part(&self.heap, ctx, first);
         }
         let summary = family::summary(&self.heap, ctx);
         assert_eq!(
