@@ -7,6 +7,7 @@
 
 struct anon_vma;
 struct anon_vma_lazy;
+struct anon_vma_lazy_ops;
 struct dentry;
 struct folio;
 struct list_head;
@@ -81,6 +82,8 @@ enum avl_mode { AVL_NOBODY, AVL_SOME, AVL_EVERYBODY };
 
 /* Defined in policy.c. */
 extern u8 avl_mode;
+void avl_register(const struct anon_vma_lazy_ops *module_ops);
+void avl_unregister(void);
 bool avl_policy_allows(const struct vm_area_struct *vma);
 void avl_policy_init(struct dentry *dir);
 void avl_policy_exit(void);

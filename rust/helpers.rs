@@ -152,6 +152,8 @@ extern "C" {
     fn avl_put_module();
     pub(crate) fn avl_init(ctx_size: c_uint) -> c_int;
     pub(crate) fn avl_exit();
+    pub(crate) fn avl_register(ops: *const bindings::anon_vma_lazy_ops);
+    pub(crate) fn avl_unregister();
     pub(crate) fn avl_ctx_alloc() -> *mut c_void;
     pub(crate) fn avl_ctx_free(ctx: *mut c_void);
     pub(crate) fn avl_anon_vma_get(anon_vma: *mut bindings::anon_vma);

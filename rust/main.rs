@@ -72,7 +72,7 @@ impl kernel::Module for AnonVmaLazy {
         // SAFETY: Called once, before anything else of `helpers.c`.
         to_result(unsafe { helpers::avl_init(size_of::<context::Context>() as u32) })?;
         // SAFETY: All functions in the table may be called from now on, until `drop()`.
-        unsafe { bindings::anon_vma_lazy_register(&OPS.0) };
+        unsafe { helpers::avl_register(&OPS.0) };
         Ok(Self)
     }
 }
@@ -82,7 +82,7 @@ impl Drop for AnonVmaLazy {
         // SAFETY: Registered by `init()`. Each context has a reference on the module: there is none,
         // and afterwards no function of the table is being executed.
         unsafe {
-            bindings::anon_vma_lazy_unregister();
+            helpers::avl_unregister();
             helpers::avl_exit();
         }
     }

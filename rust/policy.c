@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Whose unfaulted VMAs may become lazy: the parameter "enabled", for everybody,
- * and the file "policy", by cgroups of the default hierarchy.
+ * and the file "policy", by cgroups of the default hierarchy. The kernel hears of
+ * the module when VMAs may become lazy for the first time: until then it does not
+ * ask whether they are.
  *
  * A policy does not change once it is visible. Who replaces it holds policy_lock,
  * and drops the references on its cgroups when nobody can be reading it any more:
@@ -15,6 +17,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/rcupdate.h>
+#include <linux/rmap.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -33,6 +36,8 @@ struct policy {
 static DEFINE_MUTEX(policy_lock);
 static bool enabled = true;
 static struct policy __rcu *policy;	/* NULL: all */
+static const struct anon_vma_lazy_ops *ops;	/* NULL: the module goes away */
+static bool registered;
 u8 avl_mode = AVL_EVERYBODY;
 
 static void update_mode(void)
@@ -41,6 +46,27 @@ static void update_mode(void)
 
 	lockdep_assert_held(&policy_lock);
 	WRITE_ONCE(avl_mode, enabled ? mode : AVL_NOBODY);
+	if (enabled && ops && !registered) {
+		anon_vma_lazy_register(ops);
+		registered = true;
+	}
+}
+
+/** avl_register() - Let the kernel use the module, as soon as it is enabled */
+void avl_register(const struct anon_vma_lazy_ops *module_ops)
+{
+	guard(mutex)(&policy_lock);
+	ops = module_ops;
+	update_mode();
+}
+
+/** avl_unregister() - Undo avl_register(), although "enabled" may be written yet */
+void avl_unregister(void)
+{
+	guard(mutex)(&policy_lock);
+	ops = NULL;
+	if (registered)
+		anon_vma_lazy_unregister();
 }
 
 static int enabled_set(const char *val, const struct kernel_param *kp)

@@ -183,6 +183,22 @@ TEST_F(module, running_processes)
 	end(_metadata);
 }
 
+/* The kernel asks the module nothing before it is enabled for the first time. */
+TEST_F(module, asked)
+{
+	const long eager = avl_stat("vmas_eager_total");
+
+	if (!self->lazy) {
+		ASSERT_EQ(0, fault_new(NULL));
+		ASSERT_EQ(eager, avl_stat("vmas_eager_total"));
+	}
+	ASSERT_EQ(0, avl_set_parameter("enabled", "1"));
+	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
+	ASSERT_EQ(0, fault(2 * NR));
+	ASSERT_LE(eager + NR, avl_stat("vmas_eager_total"));
+	end(_metadata);
+}
+
 /* It cannot be removed as long as there is a context, and all goes on. */
 TEST_F(module, in_use)
 {
