@@ -200,7 +200,8 @@ void bench_pfns(unsigned long *pfns, long nr, char *(*page)(long i))
 
 /*
  * How long an rmap walk of each page takes: to set its bit in the bitmap of idle
- * pages is one, to set none is the same without.
+ * pages is one, to set none is the same without. Of so few pages that the timer
+ * interrupts less than half of the rounds, where that matters.
  */
 long bench_walk(const unsigned long *pfns, long nr)
 {

@@ -67,7 +67,7 @@ python()
 	subtest real_fork chroot /debian python3 /tmp/interpreter.py fork
 	mkfifo /tmp/hold
 	chroot /debian python3 /tmp/interpreter.py hold </tmp/hold >/tmp/held &
-	exec 3>/tmp/hold
+	exec 3<>/tmp/hold
 	until grep -q ready /tmp/held || ! kill -0 $!; do
 		sleep 1
 	done
@@ -157,9 +157,9 @@ bench()
 	echo never >/sys/kernel/mm/transparent_hugepage/enabled
 	case $RUN in
 	off | lazy)
-		insmod /anon_vma_lazy.ko
-		result $? insmod
-		[ "$RUN" = lazy ] || echo 0 >"$P/enabled" ;;
+		[ "$RUN" = lazy ]
+		insmod /anon_vma_lazy.ko "enabled=$((!$?))"
+		result $? insmod ;;
 	esac
 	for group in $(echo "$TESTS" | tr , ' '); do
 		group "$group"

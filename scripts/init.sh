@@ -199,7 +199,8 @@ zygote()
 	# It says "ready" when everything is faulted, and goes when its input ends.
 	mkfifo /tmp/in /tmp/out
 	/selftests/zygote </tmp/in >/tmp/out 2>&1 &
-	exec 3>/tmp/in 4</tmp/out
+	# For both: to open one end waits for the other, which the end of an orphan interrupts.
+	exec 3<>/tmp/in 4<>/tmp/out
 	read -r answer <&4
 	[ "$answer" = ready ] || echo "error zygote says: $answer"
 	"$@"
