@@ -336,7 +336,7 @@ pub(crate) fn is_alone<F: Forest>(f: &F, ctx: F::Ctx) -> bool {
 }
 
 /// Makes a list of the ring of anchors that a context holds, if it [`is_alone`], and returns the first.
-/// Then [`part`] has to follow, or the end of the context.
+/// Then [`part`] has to follow, or the end of the context, before anything else looks at the ring.
 pub(crate) fn gather<F: Forest>(f: &F, ctx: F::Ctx) -> Option<F::Anchor> {
     if !is_alone(f, ctx) {
         return None;

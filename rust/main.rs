@@ -79,8 +79,8 @@ impl kernel::Module for AnonVmaLazy {
 
 impl Drop for AnonVmaLazy {
     fn drop(&mut self) {
-        // SAFETY: Registered by `init()`. Each context has a reference on the module: there is none,
-        // and afterwards no function of the table is being executed.
+        // SAFETY: `init()` allowed the registration. Each context has a reference on the module: there
+        // is none, and afterwards no function of the table is being executed.
         unsafe {
             helpers::avl_unregister();
             helpers::avl_exit();

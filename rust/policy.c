@@ -32,11 +32,14 @@ struct policy {
 	struct cgroup *cgroups[POLICY_MAX];
 };
 
-/* Protects all that follows; a first fault reads avl_mode and then policy without. */
+/*
+ * Protects all that follows; a first fault reads avl_mode and then policy without.
+ * Taken outside of what a static key takes, cpu_hotplug_lock first.
+ */
 static DEFINE_MUTEX(policy_lock);
 static bool enabled = true;
 static struct policy __rcu *policy;	/* NULL: all */
-static const struct anon_vma_lazy_ops *ops;	/* NULL: the module goes away */
+static const struct anon_vma_lazy_ops *ops;	/* NULL: not there yet, or not any more */
 static bool registered;
 u8 avl_mode = AVL_EVERYBODY;
 

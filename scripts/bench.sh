@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The benchmark, in the guest: sourced by init.sh. RUN is stock (the kernel without the series),
-# absent, off (the module with enabled=0) or lazy; TESTS the groups to measure, separated by commas.
+# absent, off (the module with enabled=0), late (set to N once it is loaded) or lazy; TESTS the groups
+# to measure, separated by commas.
 
 # used NAME: bytes of anon_vmas, chains and contexts: of their slabs, and of the objects alive
 used()
@@ -68,7 +69,7 @@ python()
 	mkfifo /tmp/hold
 	chroot /debian python3 /tmp/interpreter.py hold </tmp/hold >/tmp/held &
 	exec 3<>/tmp/hold
-	until grep -q ready /tmp/held || ! kill -0 $!; do
+	until grep -qs ready /tmp/held || ! kill -0 $!; do
 		sleep 1
 	done
 	used real_slab
@@ -156,15 +157,16 @@ bench()
 	# Nothing may run beside it.
 	echo never >/sys/kernel/mm/transparent_hugepage/enabled
 	case $RUN in
-	off | lazy)
-		[ "$RUN" = lazy ]
+	off | late | lazy)
+		[ "$RUN" != off ]
 		insmod /anon_vma_lazy.ko "enabled=$((!$?))"
-		result $? insmod ;;
+		result $? insmod
+		[ "$RUN" = lazy ] || echo N >"$P/enabled" ;;
 	esac
 	for group in $(echo "$TESTS" | tr , ' '); do
 		group "$group"
 	done
 	case $RUN in
-	off | lazy) leave ;;
+	off | late | lazy) leave ;;
 	esac
 }

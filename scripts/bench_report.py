@@ -78,7 +78,8 @@ GROUPS = {
 }
 # Without lazy VMAs nothing may cost more than this, as a ratio to stock.
 NOTHING = 1.005
-RUNS = {"stock": "stock", "absent": "module absent", "off": "enabled=0", "lazy": "lazy"}
+RUNS = {"stock": "stock", "absent": "module absent", "off": "enabled=0", "late": "N after Y",
+        "lazy": "lazy"}
 ROW = re.compile(r"^  (\w+) ([\d.]+) (?:ns|bytes|VMAs|turns/s)$")
 
 
@@ -137,19 +138,19 @@ def judge(row):
         if row["group"] == "throughput":
             yield run, ratio, "≥", row["bound"], ratio >= row["bound"]
         else:
-            bound = row["bound"] if run == "lazy" or not row["bound"] else NOTHING
+            bound = {"lazy": row["bound"], "late": None}.get(run, row["bound"] and NOTHING)
             yield run, ratio, "≤", bound, not bound or ratio <= bound
 
 
 def cells(rows):
     """The table, row by row: strings."""
-    yield ["", "stock", "unit", "module absent", "enabled=0", "lazy", "bound", ""]
+    yield ["", "stock", "unit", *list(RUNS.values())[1:], "bound", ""]
     for row in rows:
         stock = row["values"]["stock"]
         sign, met = [(sign, met) for run, _, sign, _, met in judge(row) if run == "lazy"][0]
         yield [row["title"], f"{stock:,.0f}", row["unit"],
                *(f"{row['ratios'][run]:.3f}" if run in row["ratios"] else "–"
-                 for run in ("absent", "off", "lazy")),
+                 for run in list(RUNS)[1:]),
                *([f"{sign} {row['bound']:.2f}", "met" if met else "not met"] if row["bound"]
                  else ["–", ""])]
 
@@ -197,11 +198,11 @@ def chart(path, rows, about):
     from matplotlib import pyplot  # pylint: disable=import-outside-toplevel
 
     figure, axes = pyplot.subplots(figsize=(9, 1.3 + 0.75 * len(rows)))
-    colours = {"absent": "#bbbbbb", "off": "#7f9fbf", "lazy": "#d0603c"}
+    colours = {"absent": "#bbbbbb", "off": "#7f9fbf", "late": "#7fbf9f", "lazy": "#d0603c"}
     for i, row in enumerate(rows):
         for j, (run, ratio, _, bound, _) in enumerate(judge(row)):
-            y = i + 0.25 * (j - (len(row["ratios"]) - 1) / 2)
-            axes.barh(y, ratio, 0.22, color=colours[run], label=RUNS[run])
+            y = i + 0.2 * (j - (len(row["ratios"]) - 1) / 2)
+            axes.barh(y, ratio, 0.18, color=colours[run], label=RUNS[run])
             axes.text(ratio, y, f" {ratio:.3f}", va="center", fontsize=7)
             if run == "lazy" and bound:
                 axes.plot([bound, bound], [i - 0.42, i + 0.42], color="black", label="bound of lazy")
@@ -227,7 +228,7 @@ def main():
     problems = []
     rows = measure(directory, groups, problems)
 
-    verdicts = [(row, *verdict) for row in rows if row["bound"] for verdict in judge(row)]
+    verdicts = [(row, *verdict) for row in rows for verdict in judge(row) if verdict[3]]
     missed = [verdict for verdict in verdicts if not verdict[-1]]
     counts = (f"{len(rows)} rows measured, {len(verdicts) - len(missed)} bounds met, "
               f"{len(missed)} not met")

@@ -198,13 +198,15 @@ zygote()
 {
 	# It says "ready" when everything is faulted, and goes when its input ends.
 	mkfifo /tmp/in /tmp/out
-	/selftests/zygote </tmp/in >/tmp/out 2>&1 &
-	# For both: to open one end waits for the other, which the end of an orphan interrupts.
+	# To open one end waits for the other, if that is not there, and the end of an orphan interrupts it.
 	exec 3<>/tmp/in 4<>/tmp/out
-	read -r answer <&4
+	exec 5</tmp/out
+	/selftests/zygote </tmp/in >&4 2>&1 3>&- 4>&- 5<&- &
+	exec 4>&-
+	read -r answer <&5
 	[ "$answer" = ready ] || echo "error zygote says: $answer"
 	"$@"
-	exec 3>&- 4<&-
+	exec 3>&- 5<&-
 	wait $! || { echo "error zygote: exit status $?"; return 1; }
 }
 

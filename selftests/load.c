@@ -310,7 +310,6 @@ TEST_F(module, beside_faults)
 		"contexts", "contexts_dead", "families", "anon_vmas", "vmas_lazy",
 		"vmas_displaced"
 	};
-	const char *parameters = self->lazy ? "enabled=1" : "enabled=0";
 	int enabled = 0, status;
 	pid_t workers[WORKERS];
 	cpu_set_t one;
@@ -331,7 +330,9 @@ TEST_F(module, beside_faults)
 	}
 	ASSERT_EQ(0, avl_unload());
 	for (int round = 0; round < ROUNDS; round++) {
-		ASSERT_EQ(0, avl_load(parameters));
+		ASSERT_EQ(0, avl_load("enabled=1"));
+		if (!self->lazy)
+			ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
 		avl_wait_for(&shared->lives, WORKERS);
 		if (round % 16 == 0)
 			ASSERT_VERIFIED();
@@ -343,7 +344,8 @@ TEST_F(module, beside_faults)
 		ASSERT_EQ(0, avl_set_parameter("enabled", "0"));
 		unload_beside(_metadata, -1);
 	}
-	ASSERT_EQ(0, avl_load(parameters));
+	ASSERT_EQ(0, avl_load(self->lazy ? "enabled=1" : "enabled=0"));
+	avl_mark();
 	avl_wait_for(&shared->lives, 4 * WORKERS);
 	ASSERT_EQ(self->lazy, avl_since("vmas_lazy_total") > 0);
 	ASSERT_EQ(0, avl_set_parameter("enabled", "0"));

@@ -556,6 +556,11 @@ impl World {
             let e = &expected[id - base];
             assert!(!summary.dead);
             assert_eq!(
+                summary.alone,
+                e.up.is_none() && e.size == 1,
+                "context {id} is alone"
+            );
+            assert_eq!(
                 summary.parent.map(|up| up.id as usize),
                 e.up,
                 "parent of context {id}"
