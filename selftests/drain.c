@@ -474,6 +474,17 @@ static int refill(void *arg)
 	return munmap(avl_addr(NATURAL), SIZE) || fill_natural(arg);
 }
 
+/* It has a root then, and is a leaf again. */
+static int refill_and_fork(void *arg)
+{
+	int status, err = refill(arg);
+	const pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	return err || waitpid(pid, &status, 0) != pid || status;
+}
+
 /* There is always a walk while a process becomes lazy and is drained. */
 TEST_F(drain, walked)
 {
@@ -489,7 +500,7 @@ TEST_F(drain, walked)
 		_exit(0);
 	}
 	for (int round = 0; round < 3 * ROUNDS; round++) {
-		ASSERT_EQ(0, run_lazily(refill, self->lazy));
+		ASSERT_EQ(0, run_lazily(round % 2 ? refill_and_fork : refill, self->lazy));
 		ASSERT_EQ(0, avl_write(DRAIN, "1"));
 		ASSERT_EQ(0, avl_stat("contexts"));
 		ASSERT_EQ(0, avl_child_run(&child, check_natural));
