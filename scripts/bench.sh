@@ -158,8 +158,9 @@ bench()
 	echo never >/sys/kernel/mm/transparent_hugepage/enabled
 	case $RUN in
 	off | late | lazy)
-		[ "$RUN" != off ]
-		insmod /anon_vma_lazy.ko "enabled=$((!$?))"
+		enabled=Y
+		[ "$RUN" != off ] || enabled=N
+		insmod /anon_vma_lazy.ko "enabled=$enabled"
 		result $? insmod
 		[ "$RUN" = lazy ] || echo N >"$P/enabled" ;;
 	esac

@@ -570,11 +570,7 @@ impl World {
                 holdings[id - base],
                 "anchors that context {id} holds, in use and spare"
             );
-            self.gather_and_part(
-                process.ctx,
-                e.up.is_none() && e.size == 1,
-                holdings[id - base],
-            );
+            self.gather_and_part(process.ctx, summary.alone, holdings[id - base]);
             let anchor = &self.anchors[process.anchor];
             assert!(family::holds(&self.heap, process.ctx, |a| a == anchor.anchor));
             let alone = expected[anchor.made_for - base].top == id && expected[id - base].size == 1;
